@@ -1,0 +1,83 @@
+"""The command line: a group that imports a command's module only when that command is used."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Mapping
+
+import click
+
+from edgeseg import __version__
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "build": ("edgeseg.cli.build", "Export, verify and report every target of a model card."),
+    "export": ("edgeseg.cli.export", "Export a model to one format."),
+    "predict": ("edgeseg.cli.predict", "Segment pictures, videos, cameras with weights or any artifact."),
+    "verify": ("edgeseg.cli.verify", "Prove an artifact's tensors and masks against the reference."),
+    "card": ("edgeseg.cli.card", "Check or show a model card, print its JSON Schema."),
+    "weights": ("edgeseg.cli.weights", "Import a checkpoint safely; show what weights hold."),
+    "targets": ("edgeseg.cli.targets", "List the formats and what is usable here."),
+    "devices": ("edgeseg.cli.devices", "List the boards, phones and browsers that a card may name."),
+}
+"""Command name to module (which has a `command`) and the line that `--help` shows."""
+
+
+class LazyGroup(click.Group):
+    """A click group whose help needs no command's module."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names in the table's order: main jobs first."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import the module of one command."""
+        if name not in COMMANDS:
+            return None
+        command = importlib.import_module(COMMANDS[name][0]).command
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{COMMANDS[name][0]}.command is no click command")
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's, with a remedy for a mistyped name."""
+        from edgeseg.errors import did_you_mean
+
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise click.UsageError(f"no such command {args[0]!r}; {did_you_mean(args[0], COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands from the table, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="edgeseg")
+def cli() -> None:
+    """Instance segmentation on edge devices, with masks proven equal to the reference.
+
+    Results go to stdout; logs and progress to stderr. Exit codes: 0 all gates met, 1 a bug of ours,
+    2 usage or card, 3 environment missing, 4 a stage failed, 5 built but a gate is not met.
+    """
+
+
+def main() -> None:
+    """Entry point: run a command and turn an error into its message and exit code."""
+    # Before torch is imported: OpenMP threads that spin starve every other runtime in the process.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from edgeseg.errors import EdgesegError
+
+    try:
+        cli(prog_name="edgeseg")
+    except EdgesegError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of our stdout went away (`| head`): point stdout elsewhere so that the exit stays quiet.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

@@ -1,0 +1,138 @@
+"""Every error that edgeseg raises on purpose.
+
+    EdgesegError
+    ├── UsageError                exit 2   the request is wrong: argument, option, file
+    │   ├── CardError             exit 2   a model card, with file, line, column and a caret
+    │   ├── WeightsError          exit 2   weights that cannot be read or do not fit
+    │   ├── ArtifactError         exit 2   a file or folder that is no readable artifact
+    │   ├── SourceError           exit 2   a picture, video or list that cannot be read
+    │   └── ContractError         exit 2   tensors that break a declared name, shape or dtype
+    ├── EnvironmentMissingError   exit 3   a package, tool or device is absent; the hint installs it
+    ├── StageError                exit 4   a build stage failed; carries the outcome word
+    └── GateError                 exit 5   built, but a gate is not met
+
+Exit 0 means that all asked gates are met; 1 is a bug of ours and shows a trace; 130 is Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import ClassVar
+
+
+class EdgesegError(Exception):
+    """An error with a message (what failed, on which object, what was expected) and a hint (what to do).
+
+    Args:
+        message: one or more full sentences or clauses, without a trailing hint.
+        hint: what the user can do about it; empty where the message says it all.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
+
+
+class UsageError(EdgesegError):
+    """The request itself is wrong."""
+
+    exit_code = 2
+
+
+class CardError(UsageError):
+    """A wrong model card; `str()` shows ``file:line:column``, the line, a caret and the remedy.
+
+    Args:
+        message: what is wrong and what was expected.
+        path: the card's file.
+        line: 1-based line, 0 where no single line is at fault.
+        column: 1-based column.
+        source: the text of that line.
+        hint: the remedy.
+    """
+
+    def __init__(
+        self, message: str, *, path: Path, line: int = 0, column: int = 0, source: str = "", hint: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.path = path
+        self.line = line
+        self.column = column
+        self.source = source
+
+    def __str__(self) -> str:
+        where = f"{self.path}:{self.line}:{self.column}" if self.line else str(self.path)
+        parts = [f"{where}: {self.message}"]
+        if self.source:
+            gutter = f"{self.line:>5} | "
+            parts += [gutter + self.source, " " * (len(gutter) + max(self.column - 1, 0)) + "^"]
+        if self.hint:
+            parts.append(f"  hint: {self.hint}")
+        return "\n".join(parts)
+
+
+class WeightsError(UsageError):
+    """Weights that cannot be read safely, or do not fit the network."""
+
+
+class ArtifactError(UsageError):
+    """A file or folder that is no artifact, or a broken one."""
+
+
+class SourceError(UsageError):
+    """A picture, video, list or camera that cannot be read."""
+
+
+class ContractError(UsageError):
+    """Tensors that break the declared names, shapes or dtypes."""
+
+
+class EnvironmentMissingError(EdgesegError):
+    """Something that must be installed or plugged in is absent. Nothing is ever installed for the user."""
+
+    exit_code = 3
+
+
+class StageError(EdgesegError):
+    """A stage of a build failed.
+
+    Args:
+        outcome: the outcome word of the target, such as ``export_failed``.
+        message: what failed.
+        hint: what to do.
+    """
+
+    exit_code = 4
+
+    def __init__(self, outcome: str, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.outcome = outcome
+
+
+class GateError(EdgesegError):
+    """Everything was built, but a number that must hold does not."""
+
+    exit_code = 5
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A remedy for a mistyped word: the closest known one, else the whole list."""
+    choices = sorted(known)
+    close = difflib.get_close_matches(word, choices, n=1)
+    return f"did you mean {close[0]!r}?" if close else "one of: " + ", ".join(choices)
+
+
+def needs_extra(module: str, extra: str, purpose: str) -> EnvironmentMissingError:
+    """The error for an absent optional package: one sentence with the install line."""
+    return EnvironmentMissingError(
+        f"{purpose} needs the package {module!r}, which is not installed here",
+        hint=f"pip install 'edgeseg[{extra}]'",
+    )

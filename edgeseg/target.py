@@ -1,0 +1,220 @@
+"""The contract of a target: everything that core knows about a format.
+
+A target is a small object with class attributes and four methods. Importing and constructing one never
+imports its SDK; opening an artifact may be costly. Post-processing sits above a runner, never inside it.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from edgeseg.errors import ContractError
+from edgeseg.metadata import ArtifactMetadata
+from edgeseg.tensors import Array, TensorSpec, check_tensors
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Options(BaseModel):
+    """Base of what a card may say under a target's `options`, and of what `--option` sets when running."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a target can do, as data, so that core never asks for its name.
+
+    Attributes:
+        precisions: supported precisions, the default first.
+        suffix: of the artifact's file, with its dot; empty where the artifact is a folder.
+        dynamic_shapes: whether batch and size may be left open.
+        compile_hardware: hardware without which the artifact cannot be finished; empty for none.
+        run_hardware: hardware or system without which it cannot run; empty for none.
+        extra: the pip extra that installs the SDK; empty where that needs an environment of its own.
+    """
+
+    precisions: tuple[str, ...]
+    suffix: str
+    dynamic_shapes: bool = False
+    compile_hardware: str = ""
+    run_hardware: str = ""
+    extra: str = ""
+
+
+@dataclass(frozen=True)
+class EnvReport:
+    """Whether a target can work in this interpreter.
+
+    Attributes:
+        problems: what is missing, a sentence each; empty where all is there.
+        remedy: a command or a step that mends it.
+        versions: package name to version, of what is there.
+    """
+
+    problems: tuple[str, ...] = ()
+    remedy: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def usable(self) -> bool:
+        """True where nothing is missing."""
+        return not self.problems
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What to export. Files and plain values only, so that a stage can run in another environment.
+
+    Attributes:
+        weights: the reference's safetensors file.
+        output_dir: an existing folder; the artifact goes to ``output_dir / (stem + suffix)``.
+        stem: file name without suffix.
+        precision: one of the target's.
+        image_size: (height, width) in pixels, multiples of 32.
+        options: of the target's `Options` type.
+        card_sha256: goes into the metadata; empty for a plain export.
+    """
+
+    weights: Path
+    output_dir: Path
+    stem: str
+    precision: str
+    image_size: tuple[int, int]
+    options: Options
+    card_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An exported file or folder and what it says about itself."""
+
+    path: Path
+    metadata: ArtifactMetadata
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Static findings about an artifact, made without running it.
+
+    Attributes:
+        facts: name to value, for the report: node counts, sizes, dtypes.
+        problems: what is not as asked: wrong precision, lost names; empty where all is.
+    """
+
+    facts: Mapping[str, str | int | float]
+    problems: tuple[str, ...] = ()
+
+
+class Runner(abc.ABC):
+    """An open artifact: named arrays in, named arrays out. A context manager.
+
+    `run` checks names, shapes and dtypes, then calls `_run`, the one method that a target must write.
+    """
+
+    def __init__(self, metadata: ArtifactMetadata) -> None:
+        self.metadata = metadata
+        self._open = True
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What `run` takes."""
+        return self.metadata.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What `run` returns."""
+        return self.metadata.outputs
+
+    @property
+    def execution(self) -> Mapping[str, str]:
+        """How it really runs (device, threads, execution precision), for reports."""
+        return {}
+
+    def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """Run once.
+
+        Args:
+            arrays: one array per spec of `inputs`.
+
+        Returns:
+            One float32 array per spec of `outputs`, owned by the caller.
+
+        Raises:
+            ContractError: a name, shape or dtype is not as declared, or the runner is closed.
+        """
+        if not self._open:
+            raise ContractError("this runner is closed", hint="open the artifact again")
+        check_tensors(self.inputs, arrays, "the inputs")
+        return self._run(arrays)
+
+    def close(self) -> None:
+        """Free the runtime's memory; a second call does nothing."""
+        if self._open:
+            self._open = False
+            self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @abc.abstractmethod
+    def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """Run on checked inputs."""
+
+    def _close(self) -> None:
+        """Free what `__init__` took; the default has nothing to free."""
+
+
+class Target(abc.ABC):
+    """The code for one format.
+
+    Class attributes:
+        name: the format's name, equal to its folder and entry point.
+        summary: one line for `edgeseg targets`.
+        capabilities: what it can do.
+        Options: what a card may say under `options`.
+        RunOptions: what `predict --option` may set.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    capabilities: ClassVar[Capabilities]
+    Options: ClassVar[type[Options]]
+    RunOptions: ClassVar[type[Options]]
+
+    @abc.abstractmethod
+    def check_env(self) -> EnvReport:
+        """Look for the SDK without importing it, in milliseconds."""
+
+    @abc.abstractmethod
+    def recognizes(self, path: Path) -> bool:
+        """Whether `path` holds this format, told from its bytes without the SDK."""
+
+    @abc.abstractmethod
+    def export(self, request: ExportRequest) -> Artifact:
+        """Write the artifact, atomically, with its metadata."""
+
+    @abc.abstractmethod
+    def read_metadata(self, path: Path) -> ArtifactMetadata:
+        """What the file says about itself; a foreign exporter's file is read as far as it tells."""
+
+    @abc.abstractmethod
+    def inspect(self, artifact: Artifact) -> Findings:
+        """Static findings: precision as asked, names kept, node counts."""
+
+    @abc.abstractmethod
+    def open(self, artifact: Artifact, options: Options) -> Runner:
+        """Load the artifact; `options` is of this target's `RunOptions` type."""

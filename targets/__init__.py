@@ -1,0 +1,1 @@
+"""Built-in targets, one folder per format. Reached through entry points only."""
