@@ -3,6 +3,8 @@
     EdgesegError
     ├── UsageError                exit 2   the request is wrong: argument, option, file
     │   ├── CardError             exit 2   a model card, with file, line, column and a caret
+    │   │   ├── OverrideError     exit 2   a `--set KEY=VALUE` over a card, named by its key
+    │   │   └── CardErrors        exit 2   several of these, each shown
     │   ├── WeightsError          exit 2   weights that cannot be read or do not fit
     │   ├── ArtifactError         exit 2   a file or folder that is no readable artifact
     │   ├── SourceError           exit 2   a picture, video or list that cannot be read
@@ -17,7 +19,7 @@ Exit 0 means that all asked gates are met; 1 is a bug of ours and shows a trace;
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -68,15 +70,62 @@ class CardError(UsageError):
         self.column = column
         self.source = source
 
+    @property
+    def where(self) -> str:
+        """The place at fault, in front of the message."""
+        return f"{self.path}:{self.line}:{self.column}" if self.line else str(self.path)
+
     def __str__(self) -> str:
-        where = f"{self.path}:{self.line}:{self.column}" if self.line else str(self.path)
-        parts = [f"{where}: {self.message}"]
+        parts = [f"{self.where}: {self.message}"]
         if self.source:
+            # One line of a generated card may be very long: a window of it is enough to find the place.
+            start = max(self.column - 81, 0)
             gutter = f"{self.line:>5} | "
-            parts += [gutter + self.source, " " * (len(gutter) + max(self.column - 1, 0)) + "^"]
+            parts += [gutter + self.source[start : start + 160], " " * (len(gutter) + self.column - 1 - start) + "^"]
         if self.hint:
             parts.append(f"  hint: {self.hint}")
         return "\n".join(parts)
+
+
+class OverrideError(CardError):
+    """A wrong ``--set KEY=VALUE``; `str()` names the key in place of the card's file."""
+
+    def __init__(self, message: str, *, path: Path, key: str, hint: str = "") -> None:
+        super().__init__(message, path=path, hint=hint)
+        self.key = key
+
+    @property
+    def where(self) -> str:
+        """The override as the user wrote it."""
+        return f"--set {self.key}"
+
+
+class CardErrors(CardError):  # noqa: N818 - the plural is the point
+    """Several mistakes, of one card or of many; place, message and hint are those of the first.
+
+    Args:
+        errors: at least one, in the order to show; one that is itself several is taken apart.
+    """
+
+    def __init__(self, errors: Sequence[CardError]) -> None:
+        self.errors = tuple(single for error in errors for single in error_list(error))
+        first = self.errors[0]
+        super().__init__(
+            first.message,
+            path=first.path,
+            line=first.line,
+            column=first.column,
+            source=first.source,
+            hint=first.hint,
+        )
+
+    def __str__(self) -> str:
+        return "\n".join([f"{len(self.errors)} mistakes", *(str(error) for error in self.errors)])
+
+
+def error_list(error: CardError) -> tuple[CardError, ...]:
+    """The single mistakes that an error stands for."""
+    return error.errors if isinstance(error, CardErrors) else (error,)
 
 
 class WeightsError(UsageError):
@@ -126,7 +175,8 @@ class GateError(EdgesegError):
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A remedy for a mistyped word: the closest known one, else the whole list."""
     choices = sorted(known)
-    close = difflib.get_close_matches(word, choices, n=1)
+    # 0.5 is below difflib's 0.6 so that swapped letters in a short word ("lisence") still match.
+    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else "one of: " + ", ".join(choices)
 
 

@@ -1,1 +1,1 @@
-"""card."""
+"""The model card: what it may say (`schema`), how it is read (`load`), what it means here (`resolve`)."""

@@ -1,0 +1,132 @@
+"""Why an artifact differs: hypotheses tried on one picture, each named in the words of its cure.
+
+A hypothesis about the input is confirmed where the reference, fed the wrong way, gives what the artifact gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeseg.data.letterbox import Geometry, to_input
+from edgeseg.metrics.tensor_error import TensorError
+from edgeseg.postprocess.decode import decode_all
+from edgeseg.tensors import INPUT_NAME, LEVELS, NUM_COEFFICIENTS, Array
+
+if TYPE_CHECKING:
+    from edgeseg.predict import Model
+
+EXPLAINED = 0.1
+"""A hypothesis explains a difference when it leaves less than this share of it."""
+
+SAME = 1e-3
+"""Relative error below which a tensor counts as equal when changed ones are listed."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One picture's worth of both sides.
+
+    Attributes:
+        letterboxed: (H, W, 3) uint8 RGB that both sides were given.
+        place: its geometry.
+        reference_outputs: the reference's ten raw tensors.
+        decoded: the artifact's outputs in the decoded layout.
+        reference: to run it again, fed another way.
+    """
+
+    letterboxed: NDArray[np.uint8]
+    place: Geometry
+    reference_outputs: Mapping[str, Array]
+    decoded: Mapping[str, Array]
+    reference: Model
+
+
+def diagnose(evidence: Evidence, tensors: Mapping[str, TensorError]) -> list[str]:
+    """Sentences that explain the difference; the last resort names the tensors that changed."""
+    found = _inputs(evidence) + _zero_tensors(tensors) + _class_order(evidence)
+    return found or _changed_tensors(tensors)
+
+
+def _bgr(images: Array, _: Geometry) -> Array:
+    return np.ascontiguousarray(images[:, ::-1])
+
+
+def _black_padding(images: Array, place: Geometry) -> Array:
+    black = np.zeros_like(images)
+    rows = slice(place.top, place.top + place.resized[0])
+    columns = slice(place.left, place.left + place.resized[1])
+    black[:, :, rows, columns] = images[:, :, rows, columns]
+    return black
+
+
+INPUT_HYPOTHESES: tuple[tuple[str, Callable[[Array, Geometry], Array]], ...] = (
+    ("the artifact reads the channels as BGR, expected RGB", _bgr),
+    ("the artifact sees padding of 0, expected 114", _black_padding),
+    ("the artifact takes 0..1 for 0..255 (divides by 255 once more)", lambda images, _: images / np.float32(255)),
+    ("the artifact does not divide by 255", lambda images, _: images * np.float32(255)),
+    ("the artifact mirrors the picture", lambda images, _: np.ascontiguousarray(images[..., ::-1])),
+)
+"""What is wrong, and the change to the reference's input that has the same effect."""
+
+
+def _inputs(evidence: Evidence) -> list[str]:
+    images = to_input([evidence.letterboxed])
+    found = evidence.decoded["output0"][:1]
+    before = _distance(decode_all(evidence.reference_outputs)["output0"][:1], found)
+    explanations = []
+    for sentence, change in INPUT_HYPOTHESES:
+        outputs = evidence.reference.runner.run({INPUT_NAME: change(images, evidence.place)})
+        if _distance(decode_all(outputs)["output0"], found) < EXPLAINED * before:
+            explanations.append(sentence)
+    return explanations
+
+
+def _zero_tensors(tensors: Mapping[str, TensorError]) -> list[str]:
+    zero = [name for name, tensor in tensors.items() if tensor.found_is_zero]
+    return [f"{', '.join(zero)}: all zero in the artifact"] if zero else []
+
+
+def _class_order(evidence: Evidence) -> list[str]:
+    want = decode_all(evidence.reference_outputs)["output0"][0, 4:-NUM_COEFFICIENTS]
+    have = evidence.decoded["output0"][0, 4:-NUM_COEFFICIENTS]
+    if want.shape != have.shape:
+        return []
+    # The points where any class is likely tell classes apart; the thousands of empty ones do not.
+    points = np.argsort(want.max(axis=0))[-256:]
+    distances = np.abs(_logits(have[:, None, points]) - _logits(want[None, :, points])).mean(axis=2)
+    order = distances.argmin(axis=1)
+    moved = np.flatnonzero(order != np.arange(len(order)))
+    is_permutation = len(set(order.tolist())) == len(order)
+    rest = distances[np.arange(len(order)), order].mean()
+    if not is_permutation or not moved.size or rest > EXPLAINED * np.diag(distances)[moved].mean():
+        return []
+    shown = ", ".join(f"{i} holds the reference's {order[i]}" for i in moved[:3])
+    return [f"{moved.size} classes are permuted in the artifact: {shown}"]
+
+
+def _changed_tensors(tensors: Mapping[str, TensorError]) -> list[str]:
+    changed = {name: tensor.relative for name, tensor in tensors.items() if not tensor.relative < SAME}
+    if not changed:
+        return []
+    worst = max(changed, key=lambda name: changed[name])
+    where = "somewhere before the head's branches" if len(changed) == len(tensors) else "in these branches of the head"
+    if len(changed) < len(tensors) and {name.partition("_")[0] for name in changed} >= {level for level, _ in LEVELS}:
+        where = "in the neck or the backbone"
+    return [
+        f"{len(changed)} of {len(tensors)} tensors changed ({', '.join(changed)}), {worst} most "
+        f"(relative error {changed[worst]:.2g}): a weight or an operator {where}"
+    ]
+
+
+def _distance(a: Array, b: Array) -> float:
+    return float(np.abs(a - b).mean()) if a.shape == b.shape else float("inf")
+
+
+def _logits(probabilities: Array) -> Array:
+    clipped = np.clip(probabilities.astype(np.float64), 1e-7, 1 - 1e-7)
+    return np.log(clipped / (1 - clipped))

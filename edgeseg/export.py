@@ -1,0 +1,104 @@
+"""One model to one format: check what was asked, export, write the sidecar."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from edgeseg import registry
+from edgeseg.errors import UsageError
+from edgeseg.files import sha256_of, write_atomically
+from edgeseg.metadata import ArtifactMetadata
+from edgeseg.model.config import check_image_size
+from edgeseg.predict import is_weights
+from edgeseg.target import Artifact, ExportRequest, Target
+
+logger = logging.getLogger(__name__)
+
+
+def export(
+    weights: Path,
+    format: str,
+    *,
+    output_dir: Path,
+    precision: str | None = None,
+    image_size: tuple[int, int] | None = None,
+    name: str | None = None,
+    **options: Any,
+) -> Artifact:
+    """Export weights to ``output_dir/<name>-<format>-<precision><suffix>`` with its `edgeseg.json` beside it.
+
+    Args:
+        weights: safetensors, or a foreign checkpoint.
+        format: a registered target's name.
+        output_dir: made where it does not exist.
+        precision: one of the target's; None takes its first.
+        image_size: (height, width) in pixels; None takes what the weights were trained at.
+        name: of the file; None takes the weights' file name.
+        **options: of the target.
+
+    Raises:
+        UsageError: precision, size or option that the target does not have; `weights` is no weights file.
+        EnvironmentMissingError: the target's SDK is not installed here.
+    """
+    from edgeseg.model.weights import load_weights
+
+    target = registry.load_usable(format)
+    if not is_weights(weights):
+        raise UsageError(
+            f"{weights}: only weights can be exported, this is none", hint="give the .safetensors or the checkpoint"
+        )
+    chosen = checked_precision(target, precision)
+    parsed = registry.parse_options(target.Options, options, f"option of {target.name}")
+    size = check_image_size(image_size or load_weights(weights).metadata.image_size)
+    stem = f"{name or weights.stem}-{target.name}-{chosen}"
+    output_dir.mkdir(parents=True, exist_ok=True)
+    artifact = target.export(ExportRequest(weights, output_dir, stem, chosen, size, parsed))
+    write_sidecar(artifact)
+    return artifact
+
+
+def checked_precision(target: Target, precision: str | None) -> str:
+    """The precision to use; what the target lacks is refused, never replaced."""
+    supported = target.capabilities.precisions
+    if precision is not None and precision not in supported:
+        raise UsageError(
+            f"{target.name} has no precision {precision!r}", hint="supported: " + ", ".join(supported)
+        )
+    return precision or supported[0]
+
+
+def sidecar_path(artifact: Path) -> Path:
+    """`edgeseg.json` inside an artifact folder, ``<stem>.edgeseg.json`` beside an artifact file."""
+    return artifact / "edgeseg.json" if artifact.is_dir() else artifact.with_name(f"{artifact.stem}.edgeseg.json")
+
+
+def write_sidecar(artifact: Artifact, parity: dict[str, Any] | None = None) -> Path:
+    """Write what the artifact says about itself, its hash, and the parity found, beside it."""
+    content: dict[str, Any] = json.loads(artifact.metadata.to_json())
+    if artifact.path.is_file():
+        content["sha256"] = sha256_of(artifact.path)
+    content["parity"] = parity
+    path = sidecar_path(artifact.path)
+    write_atomically(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    return path
+
+
+def find_reference(artifact: Path, metadata: ArtifactMetadata) -> Path:
+    """The weights that an artifact was exported from, found by hash in its folder and the two above.
+
+    Raises:
+        UsageError: there are none.
+    """
+    folders = [artifact.parent, *list(artifact.resolve().parents)[1:3]]
+    for folder in folders:
+        for path in sorted(folder.glob("*.safetensors")):
+            if sha256_of(path) == metadata.weights_sha256:
+                return path
+    raise UsageError(
+        f"{artifact}: the weights it was exported from (sha256 {metadata.weights_sha256[:12] or 'unknown'}...) "
+        "are not beside it",
+        hint="name them: --against WEIGHTS",
+    )

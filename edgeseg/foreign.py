@@ -1,0 +1,116 @@
+"""Metadata keys of the peer's exporter: read from its files, and written into ours of the decoded layout.
+
+Its keys were read off files that it exported, as a black box.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from typing import Any
+
+from edgeseg.errors import ArtifactError
+from edgeseg.metadata import ArtifactMetadata
+from edgeseg.tensors import NUM_COEFFICIENTS, STRIDES, TensorSpec, decoded_output_specs, input_spec
+
+TASK = "segment"
+
+
+def peer_keys(metadata: ArtifactMetadata) -> dict[str, str]:
+    """The keys by which clients of the peer's files find class names, size and stride."""
+    return {
+        "description": f"{metadata.name or 'edgeseg'}, {metadata.precision}",
+        "author": metadata.producer,
+        "license": metadata.license,
+        "task": TASK,
+        "stride": str(STRIDES[-1]),
+        "batch": str(metadata.batch),
+        "imgsz": str(list(metadata.image_size)),
+        "names": str(dict(enumerate(metadata.names))),
+        "channels": "3",
+    }
+
+
+def from_peer_keys(
+    keys: Mapping[str, Any], inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...], file_format: str, where: str
+) -> ArtifactMetadata:
+    """Metadata of a foreign file in the decoded layout, as far as it tells.
+
+    Args:
+        keys: its key-value metadata; values may be text or already parsed.
+        inputs: its inputs, as its runtime sees them.
+        outputs: its outputs.
+        file_format: the target's name.
+        where: the file, for errors.
+
+    Raises:
+        ArtifactError: the tensors are not those of a segmentation network in the decoded layout.
+    """
+    _check_layout(inputs, outputs, where)
+    if keys.get("task", TASK) != TASK:
+        raise ArtifactError(f"{where}: a network for the task {keys['task']!r}, expected {TASK!r}")
+    channels = outputs[0].shape[1]
+    names = _names(keys.get("names"), int(channels) - 4 - NUM_COEFFICIENTS, where)
+    batch, _, height, width = inputs[0].shape
+    fixed = isinstance(height, int) and isinstance(width, int)
+    size = (int(height), int(width)) if fixed else _size(keys.get("imgsz"), where)
+    dynamic = (("batch",) if isinstance(batch, str) else ()) + (() if fixed else ("size",))
+    shape: tuple[Any, Any] = size if fixed else ("height", "width")
+    return ArtifactMetadata(
+        format=file_format,
+        precision="fp16" if inputs[0].dtype == "float16" else "fp32",
+        head="decoded",
+        names=names,
+        image_size=size,
+        dynamic=dynamic,
+        batch=batch if isinstance(batch, int) else 1,
+        inputs=(input_spec(shape, batch),),
+        outputs=decoded_output_specs(len(names), shape, batch),
+        license=str(keys.get("license", "")),
+        producer=str(keys.get("author", "unknown")),
+    )
+
+
+def _check_layout(inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...], where: str) -> None:
+    found = "; ".join(f"{spec.name} {spec.shape} {spec.dtype}" for spec in (*inputs, *outputs))
+    fits = (
+        len(inputs) == 1
+        and len(inputs[0].shape) == 4
+        and inputs[0].shape[1] == 3
+        and [len(spec.shape) for spec in outputs] == [3, 4]
+        and isinstance(outputs[0].shape[1], int)
+        and outputs[0].shape[1] > 4 + NUM_COEFFICIENTS
+        and outputs[1].shape[1] == NUM_COEFFICIENTS
+    )
+    if not fits:
+        raise ArtifactError(
+            f"{where}: no edgeseg metadata, and its tensors are not of the known layout: {found}",
+            hint="expected images (B, 3, H, W); output0 (B, 4 + classes + 32, points); output1 (B, 32, H/4, W/4)",
+        )
+
+
+def _names(value: Any, count: int, where: str) -> tuple[str, ...]:
+    if value is None:
+        return tuple(f"class{i}" for i in range(count))
+    parsed = _parsed(value, where)
+    names = tuple(str(name) for name in (parsed.values() if isinstance(parsed, dict) else parsed))
+    if len(names) != count:
+        raise ArtifactError(f"{where}: {len(names)} class names for {count} classes in output0")
+    return names
+
+
+def _size(value: Any, where: str) -> tuple[int, int]:
+    if value is None:
+        raise ArtifactError(f"{where}: dynamic size and no `imgsz` in its metadata", hint="give --image-size H W")
+    parsed = _parsed(value, where)
+    height, width = parsed if isinstance(parsed, list | tuple) else (parsed, parsed)
+    return int(height), int(width)
+
+
+def _parsed(value: Any, where: str) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError) as error:
+        raise ArtifactError(f"{where}: metadata {value[:80]!r} is not readable") from error

@@ -1,0 +1,185 @@
+"""From the network's outputs to candidate boxes, for those points only whose score passes the threshold.
+
+Two layouts are read: the ten raw tensors (logits; edgeseg/tensors.py) and the peer's decoded pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeseg.tensors import LEVELS, NUM_COEFFICIENTS, REG_MAX, Array
+
+Floats = NDArray[np.float32]
+_BINS = np.arange(REG_MAX, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Boxes before suppression.
+
+    Attributes:
+        xyxy: (N, 4) float32, pixels of the letterbox.
+        scores: (N,) float32, probabilities.
+        class_ids: (N,) int64.
+        coefficients: (N, 32) float32.
+    """
+
+    xyxy: Floats
+    scores: Floats
+    class_ids: NDArray[np.int64]
+    coefficients: Floats
+
+    def take(self, index: NDArray[np.intp]) -> Candidates:
+        """The candidates at `index`, in its order."""
+        return Candidates(self.xyxy[index], self.scores[index], self.class_ids[index], self.coefficients[index])
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which candidates to decode.
+
+    Attributes:
+        score: a candidate's probability is above this.
+        multi_label: every class of a point above the threshold is a candidate, not only its best one.
+        classes: class ids to keep; None keeps all.
+        limit: at most this many, the best first (30,000 in the published evaluation).
+    """
+
+    score: float = 0.25
+    multi_label: bool = False
+    classes: tuple[int, ...] | None = None
+    limit: int = 30_000
+
+
+def decode_raw(outputs: Mapping[str, Array], index: int, selection: Selection) -> Candidates:
+    """Decode one picture of a batch of raw outputs.
+
+    Args:
+        outputs: the ten tensors of the head contract, logits, NCHW.
+        index: which picture of the batch.
+        selection: what to keep.
+
+    Returns:
+        Candidates, best score first.
+    """
+    # sigmoid is monotonic: comparing logits with the threshold's logit saves 8400 x nc exponentials.
+    floor = _logit(selection.score)
+    parts = []
+    for level, stride in LEVELS:
+        logits = outputs[f"{level}_cls"][index]
+        width = logits.shape[2]
+        points, class_ids, found = _select(logits.reshape(logits.shape[0], -1), floor, selection)
+        box = outputs[f"{level}_box"][index].reshape(4 * REG_MAX, -1)[:, points]
+        coefficients = outputs[f"{level}_coef"][index].reshape(NUM_COEFFICIENTS, -1)[:, points].T
+        parts.append(Candidates(_boxes(box, points, width, stride), sigmoid(found), class_ids, coefficients))
+    return _best_first(_joined(parts), selection.limit)
+
+
+def decode_decoded(outputs: Mapping[str, Array], index: int, selection: Selection) -> Candidates:
+    """`decode_raw` for the peer's layout: output0 (B, 4 + nc + 32, N) of cxcywh px, probabilities, coefficients."""
+    table = outputs["output0"][index]
+    scores = table[4:-NUM_COEFFICIENTS]
+    points, class_ids, found = _select(scores, selection.score, selection)
+    cx, cy, width, height = table[:4, points]
+    xyxy = np.stack([cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2], axis=1)
+    coefficients = table[-NUM_COEFFICIENTS:, points].T
+    return _best_first(Candidates(xyxy, found, class_ids, coefficients), selection.limit)
+
+
+def sigmoid(x: Floats) -> Floats:
+    """Logistic function, float32, without overflow."""
+    out: Floats = np.float32(0.5) * (np.tanh(np.float32(0.5) * x) + np.float32(1))
+    return out
+
+
+def expected_distances(box_logits: Floats) -> Floats:
+    """Distribution over 16 bins to its mean.
+
+    Args:
+        box_logits: (64, K): left, top, right, bottom, 16 bins each.
+
+    Returns:
+        (4, K) distances in strides.
+    """
+    bins = box_logits.reshape(4, REG_MAX, -1)
+    weights = np.exp(bins - bins.max(axis=1, keepdims=True))
+    means: Floats = np.einsum("sbk,b->sk", weights, _BINS) / weights.sum(axis=1)
+    return means
+
+
+def _select(
+    scores: Floats, floor: float, selection: Selection
+) -> tuple[NDArray[np.intp], NDArray[np.int64], Floats]:
+    """Points, class ids and scores above `floor` of a (nc, points) map."""
+    wanted = None if selection.classes is None else np.asarray(selection.classes, np.int64)
+    rows = scores if wanted is None else scores[wanted]
+    if rows.shape[0] == 0:
+        return np.empty(0, np.intp), np.empty(0, np.int64), np.empty(0, np.float32)
+    points = np.flatnonzero(rows.max(axis=0) > floor)
+    columns = rows[:, points]
+    if selection.multi_label:
+        class_ids, position = np.nonzero(columns > floor)
+    else:
+        class_ids, position = columns.argmax(axis=0), np.arange(points.size)
+    found = columns[class_ids, position]
+    ids = class_ids.astype(np.int64) if wanted is None else wanted[class_ids]
+    return points[position], ids, found
+
+
+def _boxes(box_logits: Floats, points: NDArray[np.intp], width: int, stride: int) -> Floats:
+    left, top, right, bottom = expected_distances(box_logits)
+    x = (points % width).astype(np.float32) + np.float32(0.5)
+    y = (points // width).astype(np.float32) + np.float32(0.5)
+    xyxy: Floats = np.stack([x - left, y - top, x + right, y + bottom], axis=1) * np.float32(stride)
+    return xyxy
+
+
+def _joined(parts: list[Candidates]) -> Candidates:
+    return Candidates(
+        np.concatenate([part.xyxy for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+        np.concatenate([part.class_ids for part in parts]),
+        np.concatenate([part.coefficients for part in parts]),
+    )
+
+
+def _best_first(candidates: Candidates, limit: int) -> Candidates:
+    # A stable order: equal scores keep their place, so that two backends suppress in the same order.
+    return candidates.take(np.argsort(-candidates.scores, kind="stable")[:limit])
+
+
+def _logit(probability: float) -> float:
+    if probability <= 0:
+        return -np.inf
+    return float(np.log(probability / (1 - probability))) if probability < 1 else np.inf
+
+
+def decode_all(outputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Every point of the raw outputs in the decoded layout, to compare artifacts of either layout.
+
+    Args:
+        outputs: the ten raw tensors.
+
+    Returns:
+        output0 (B, 4 + nc + 32, N) of cxcywh px, probabilities, coefficients; output1 the prototypes.
+    """
+    pictures = [
+        np.concatenate([_all_points(outputs, index, level, stride) for level, stride in LEVELS], axis=1)
+        for index in range(len(outputs["proto"]))
+    ]
+    return {"output0": np.stack(pictures), "output1": outputs["proto"]}
+
+
+def _all_points(outputs: Mapping[str, Array], index: int, level: str, stride: int) -> Floats:
+    logits = outputs[f"{level}_cls"][index]
+    count, rows, columns = logits.shape
+    box = outputs[f"{level}_box"][index].reshape(4 * REG_MAX, -1)
+    xyxy = _boxes(box, np.arange(rows * columns), columns, stride)
+    cxcywh = np.concatenate([(xyxy[:, :2] + xyxy[:, 2:]) / 2, xyxy[:, 2:] - xyxy[:, :2]], axis=1).T
+    coefficients = outputs[f"{level}_coef"][index].reshape(NUM_COEFFICIENTS, -1)
+    points: Floats = np.concatenate([cxcywh, sigmoid(logits.reshape(count, -1)), coefficients])
+    return points

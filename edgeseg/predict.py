@@ -1,0 +1,298 @@
+"""A model, whatever file it came from, and what it finds in pictures.
+
+    import edgeseg
+    model = edgeseg.load("n.onnx")
+    for result in model.predict("street/", score=0.4):
+        result.instances.masks, result.draw()
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeseg.data.letterbox import Geometry, letterbox, to_input
+from edgeseg.errors import SourceError, UsageError
+from edgeseg.instances import Instances
+from edgeseg.metadata import ArtifactMetadata
+from edgeseg.postprocess.pipeline import PostprocessOptions, candidates_of, to_instances
+from edgeseg.sources import BrokenFrame, Frame, SourceLike, open_sources
+from edgeseg.target import Runner
+from edgeseg.tensors import INPUT_NAME, STRIDES, Array
+
+if TYPE_CHECKING:
+    from edgeseg.target import Artifact
+
+
+@dataclass
+class StepTimes:
+    """Milliseconds per picture of each step; the network's time is shared evenly within a batch."""
+
+    letterbox: float = 0.0
+    network: float = 0.0
+    decode: float = 0.0
+    masks: float = 0.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was found in one picture.
+
+    Attributes:
+        frame: the picture and where it came from.
+        instances: what was found, in the picture's pixels.
+        times: milliseconds per step.
+    """
+
+    frame: Frame
+    instances: Instances
+    times: StepTimes
+
+    @property
+    def source(self) -> str:
+        """The file, URL, camera or array that the picture came from."""
+        return self.frame.source
+
+    @property
+    def picture(self) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB."""
+        return self.frame.picture
+
+    def draw(self) -> NDArray[np.uint8]:
+        """A copy of the picture with boxes, masks and labels drawn, (H, W, 3) uint8 RGB."""
+        return self.instances.draw(self.picture)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A picture that could not be read; the others went on."""
+
+    source: str
+    error: SourceError
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """How to run over pictures.
+
+    Attributes:
+        postprocess: thresholds and what to keep.
+        image_size: (height, width) of the letterbox; None takes the model's own.
+        batch: pictures per run of the network.
+    """
+
+    postprocess: PostprocessOptions = field(default_factory=PostprocessOptions)
+    image_size: tuple[int, int] | None = None
+    batch: int | None = None
+
+
+class Model:
+    """A runner with one preprocessing and one post-processing. A context manager.
+
+    Args:
+        runner: an open runner.
+        path: the file that it was opened from.
+    """
+
+    def __init__(self, runner: Runner, path: Path) -> None:
+        self.runner = runner
+        self.path = path
+
+    @property
+    def metadata(self) -> ArtifactMetadata:
+        """What the file says about itself."""
+        return self.runner.metadata
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names by class id."""
+        return self.metadata.names
+
+    def predict(
+        self,
+        source: SourceLike,
+        *,
+        image_size: tuple[int, int] | None = None,
+        batch: int | None = None,
+        **thresholds: Any,
+    ) -> Iterator[Result]:
+        """Segment pictures, lazily and in bounded memory.
+
+        Args:
+            source: a file, folder, glob, list file, URL, video, camera index, RGB array, or several of these.
+            image_size: (height, width) of the letterbox in pixels; None takes the model's own.
+            batch: pictures per run; None takes the model's own.
+            **thresholds: fields of `PostprocessOptions`: score, iou, max_detections, classes, class_agnostic,
+                multi_label, masks.
+
+        Yields:
+            A result per picture or frame, in order.
+
+        Raises:
+            SourceError: a picture cannot be read. `predict_frames` goes on instead.
+            UsageError: a size or batch that this file does not take.
+        """
+        options = PredictOptions(_postprocess_options(thresholds), image_size, batch)
+        self.check(options)
+        return self._raising(open_sources(source), options)
+
+    __call__ = predict
+
+    def predict_frames(self, frames: Iterable[Frame | BrokenFrame], options: PredictOptions) -> Iterator[Result | Failure]:
+        """Segment frames as they come; a broken one gives a `Failure` in its place."""
+        size = self.check(options)
+        count = options.batch or self.metadata.batch
+        for group in _batches(frames, count):
+            good = [frame for frame in group if isinstance(frame, Frame)]
+            results = iter(self._segment(good, size, options.postprocess) if good else ())
+            for frame in group:
+                yield Failure(frame.source, frame.error) if isinstance(frame, BrokenFrame) else next(results)
+
+    def outputs(self, letterboxed: list[NDArray[np.uint8]]) -> dict[str, Array]:
+        """Run the network on letterboxed pictures (H, W, 3) uint8 RGB of one size."""
+        preprocessing = self.metadata.preprocessing
+        # A file with a fixed batch gets full batches: the rest of the last one is the first picture again.
+        fill = 0 if "batch" in self.metadata.dynamic else -len(letterboxed) % self.metadata.batch
+        images = to_input(
+            letterboxed + letterboxed[:1] * fill, scale=preprocessing.scale, channel_order=preprocessing.channel_order
+        )
+        return self.runner.run({INPUT_NAME: images})
+
+    def export(self, format: str, *, output: str | Path = ".", **options: Any) -> Artifact:
+        """Export weights to a format; see `edgeseg.export.export`."""
+        from edgeseg.export import export
+
+        return export(self.path, format, output_dir=Path(output), **options)
+
+    def close(self) -> None:
+        """Free the runtime's memory."""
+        self.runner.close()
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def check(self, options: PredictOptions) -> tuple[int, int]:
+        """The letterbox size to use, after checking that this file takes the size, batch and classes asked."""
+        metadata = self.metadata
+        size = options.image_size or metadata.image_size
+        if any(side < STRIDES[-1] or side % STRIDES[-1] for side in size):
+            raise UsageError(f"image size {size}: height and width must be multiples of {STRIDES[-1]}")
+        if "size" not in metadata.dynamic and size != metadata.image_size:
+            raise UsageError(
+                f"{self.path}: takes {metadata.image_size} (height, width) only, asked was {size}",
+                hint="export it at that size, or with a dynamic size where the format has one",
+            )
+        if options.batch is not None and "batch" not in metadata.dynamic and options.batch != metadata.batch:
+            raise UsageError(
+                f"{self.path}: runs batches of {metadata.batch} only, asked was {options.batch}",
+                hint="export it with that batch, or with a dynamic one where the format has it",
+            )
+        unknown = [i for i in options.postprocess.classes or () if not 0 <= i < metadata.num_classes]
+        if unknown:
+            raise UsageError(f"class id {unknown[0]}: the model has classes 0 to {metadata.num_classes - 1}")
+        return size
+
+    def _raising(self, frames: Iterable[Frame | BrokenFrame], options: PredictOptions) -> Iterator[Result]:
+        for result in self.predict_frames(frames, options):
+            if isinstance(result, Failure):
+                raise result.error
+            yield result
+
+    def _segment(self, frames: list[Frame], size: tuple[int, int], options: PostprocessOptions) -> Iterator[Result]:
+        start = time.perf_counter()
+        boxed = [letterbox(frame.picture, size, self.metadata.preprocessing.pad_value) for frame in frames]
+        letterboxed = time.perf_counter()
+        outputs = self.outputs([picture for picture, _ in boxed])
+        done = time.perf_counter()
+        for index, (frame, (_, place)) in enumerate(zip(frames, boxed, strict=True)):
+            times = StepTimes(
+                letterbox=1e3 * (letterboxed - start) / len(frames), network=1e3 * (done - letterboxed) / len(frames)
+            )
+            yield Result(frame, self._instances(outputs, index, place, options, times), times)
+
+    def _instances(  # noqa: PLR0913 - one picture of one batch, with its clock
+        self, outputs: dict[str, Array], index: int, place: Geometry, options: PostprocessOptions, times: StepTimes
+    ) -> Instances:
+        start = time.perf_counter()
+        found = candidates_of(outputs, index, self.metadata.head, options)
+        decoded = time.perf_counter()
+        instances = to_instances(found, outputs, index, self.metadata.head, place, self.names, options)
+        times.decode = 1e3 * (decoded - start)
+        times.masks = 1e3 * (time.perf_counter() - decoded)
+        return instances
+
+
+def load(path: str | Path, **run_options: Any) -> Model:
+    """Open weights or any artifact; its kind is told from the bytes.
+
+    Args:
+        path: safetensors or checkpoint weights, or an artifact of a registered target.
+        **run_options: of that target, such as ``threads=4`` or ``device="cuda"``.
+
+    Raises:
+        ArtifactError: no such file, or of no known kind.
+        EnvironmentMissingError: its runtime is not installed here.
+    """
+    from edgeseg import registry
+
+    path = Path(path)
+    if is_weights(path):
+        return Model(open_reference(path, **run_options), path)
+    target = registry.recognize(path)
+    options = registry.parse_run_options(target, run_options)
+    from edgeseg.target import Artifact
+
+    return Model(target.open(Artifact(path, target.read_metadata(path)), options), path)
+
+
+def is_weights(path: Path) -> bool:
+    """Whether `path` is a weights file, ours or foreign, told from its first bytes."""
+    from edgeseg.model.safetensors_file import is_safetensors
+    from edgeseg.model.torch_archive import looks_like_checkpoint
+
+    return path.is_file() and (is_safetensors(path) or looks_like_checkpoint(path))
+
+
+def open_reference(path: Path, **run_options: Any) -> Runner:
+    """The PyTorch runner of a weights file."""
+    from edgeseg.errors import needs_extra
+    from edgeseg.files import sha256_of
+    from edgeseg.model.weights import load_weights
+    from edgeseg.registry import parse_options
+
+    try:
+        from edgeseg.model.reference import ReferenceOptions, ReferenceRunner
+    except ModuleNotFoundError as error:
+        raise needs_extra("torch", "train", f"running the weights {path}") from error
+    options = parse_options(ReferenceOptions, run_options, "run option of PyTorch weights")
+    if not isinstance(options, ReferenceOptions):
+        raise TypeError(f"options of type {type(options).__name__}")
+    return ReferenceRunner(load_weights(path), sha256_of(path), options)
+
+
+def _postprocess_options(thresholds: dict[str, Any]) -> PostprocessOptions:
+    unknown = sorted(thresholds.keys() - PostprocessOptions.__dataclass_fields__.keys())
+    if unknown:
+        from edgeseg.errors import did_you_mean
+
+        raise UsageError(
+            f"predict has no option {unknown[0]!r}", hint=did_you_mean(unknown[0], PostprocessOptions.__dataclass_fields__)
+        )
+    classes = thresholds.get("classes")
+    return PostprocessOptions(**{**thresholds, "classes": None if classes is None else tuple(classes)})
+
+
+def _batches(frames: Iterable[Frame | BrokenFrame], count: int) -> Iterator[list[Frame | BrokenFrame]]:
+    iterator = iter(frames)
+    while group := list(itertools.islice(iterator, count)):
+        yield group
