@@ -51,7 +51,7 @@ def export(
             f"{weights}: only weights can be exported, this is none", hint="give the .safetensors or the checkpoint"
         )
     chosen = checked_precision(target, precision)
-    parsed = registry.parse_options(target.Options, options, f"option of {target.name}")
+    parsed = registry.parse_options(target.options_type, options, f"option of {target.name}")
     size = check_image_size(image_size or load_weights(weights).metadata.image_size)
     stem = f"{name or weights.stem}-{target.name}-{chosen}"
     output_dir.mkdir(parents=True, exist_ok=True)
@@ -64,9 +64,7 @@ def checked_precision(target: Target, precision: str | None) -> str:
     """The precision to use; what the target lacks is refused, never replaced."""
     supported = target.capabilities.precisions
     if precision is not None and precision not in supported:
-        raise UsageError(
-            f"{target.name} has no precision {precision!r}", hint="supported: " + ", ".join(supported)
-        )
+        raise UsageError(f"{target.name} has no precision {precision!r}", hint="supported: " + ", ".join(supported))
     return precision or supported[0]
 
 

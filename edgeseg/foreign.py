@@ -32,7 +32,11 @@ def peer_keys(metadata: ArtifactMetadata) -> dict[str, str]:
 
 
 def from_peer_keys(
-    keys: Mapping[str, Any], inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...], file_format: str, where: str
+    keys: Mapping[str, Any],
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    file_format: str,
+    where: str,
 ) -> ArtifactMetadata:
     """Metadata of a foreign file in the decoded layout, as far as it tells.
 

@@ -1,9 +1,9 @@
 """A model, whatever file it came from, and what it finds in pictures.
 
-    import edgeseg
-    model = edgeseg.load("n.onnx")
-    for result in model.predict("street/", score=0.4):
-        result.instances.masks, result.draw()
+import edgeseg
+model = edgeseg.load("n.onnx")
+for result in model.predict("street/", score=0.4):
+    result.instances.masks, result.draw()
 """
 
 from __future__ import annotations
@@ -145,7 +145,9 @@ class Model:
 
     __call__ = predict
 
-    def predict_frames(self, frames: Iterable[Frame | BrokenFrame], options: PredictOptions) -> Iterator[Result | Failure]:
+    def predict_frames(
+        self, frames: Iterable[Frame | BrokenFrame], options: PredictOptions
+    ) -> Iterator[Result | Failure]:
         """Segment frames as they come; a broken one gives a `Failure` in its place."""
         size = self.check(options)
         count = options.batch or self.metadata.batch
@@ -220,7 +222,7 @@ class Model:
             )
             yield Result(frame, self._instances(outputs, index, place, options, times), times)
 
-    def _instances(  # noqa: PLR0913 - one picture of one batch, with its clock
+    def _instances(
         self, outputs: dict[str, Array], index: int, place: Geometry, options: PostprocessOptions, times: StepTimes
     ) -> Instances:
         start = time.perf_counter()
@@ -275,9 +277,7 @@ def open_reference(path: Path, **run_options: Any) -> Runner:
     except ModuleNotFoundError as error:
         raise needs_extra("torch", "train", f"running the weights {path}") from error
     options = parse_options(ReferenceOptions, run_options, "run option of PyTorch weights")
-    if not isinstance(options, ReferenceOptions):
-        raise TypeError(f"options of type {type(options).__name__}")
-    return ReferenceRunner(load_weights(path), sha256_of(path), options)
+    return ReferenceRunner(load_weights(path), sha256_of(path), ReferenceOptions.of(options))
 
 
 def _postprocess_options(thresholds: dict[str, Any]) -> PostprocessOptions:
@@ -286,7 +286,8 @@ def _postprocess_options(thresholds: dict[str, Any]) -> PostprocessOptions:
         from edgeseg.errors import did_you_mean
 
         raise UsageError(
-            f"predict has no option {unknown[0]!r}", hint=did_you_mean(unknown[0], PostprocessOptions.__dataclass_fields__)
+            f"predict has no option {unknown[0]!r}",
+            hint=did_you_mean(unknown[0], PostprocessOptions.__dataclass_fields__),
         )
     classes = thresholds.get("classes")
     return PostprocessOptions(**{**thresholds, "classes": None if classes is None else tuple(classes)})

@@ -82,7 +82,7 @@ def recognize(path: Path) -> Target:
 
 def parse_run_options(target: Target, pairs: dict[str, object]) -> Options:
     """Run options of `target` from parsed ``--option KEY=VALUE`` pairs."""
-    return parse_options(target.RunOptions, pairs, f"run option of {target.name}")
+    return parse_options(target.run_options_type, pairs, f"run option of {target.name}")
 
 
 def parse_options(kind: type[Options], pairs: dict[str, object], what: str) -> Options:

@@ -28,6 +28,13 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
+    @classmethod
+    def of(cls, options: Options) -> Self:
+        """`options` as this type, which it is unless a target was handed another target's options."""
+        if not isinstance(options, cls):
+            raise TypeError(f"options of type {type(options).__name__}, expected {cls.__name__}")
+        return options
+
 
 @dataclass(frozen=True)
 class Capabilities:
@@ -80,7 +87,7 @@ class ExportRequest:
         stem: file name without suffix.
         precision: one of the target's.
         image_size: (height, width) in pixels, multiples of 32.
-        options: of the target's `Options` type.
+        options: of the target's `options_type`.
         card_sha256: goes into the metadata; empty for a plain export.
     """
 
@@ -174,7 +181,7 @@ class Runner(abc.ABC):
     def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Run on checked inputs."""
 
-    def _close(self) -> None:
+    def _close(self) -> None:  # noqa: B027 - most runners free everything with their last reference
         """Free what `__init__` took; the default has nothing to free."""
 
 
@@ -185,15 +192,15 @@ class Target(abc.ABC):
         name: the format's name, equal to its folder and entry point.
         summary: one line for `edgeseg targets`.
         capabilities: what it can do.
-        Options: what a card may say under `options`.
-        RunOptions: what `predict --option` may set.
+        options_type: what a card may say under `options`.
+        run_options_type: what `predict --option` may set.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     capabilities: ClassVar[Capabilities]
-    Options: ClassVar[type[Options]]
-    RunOptions: ClassVar[type[Options]]
+    options_type: ClassVar[type[Options]]
+    run_options_type: ClassVar[type[Options]]
 
     @abc.abstractmethod
     def check_env(self) -> EnvReport:
@@ -217,4 +224,4 @@ class Target(abc.ABC):
 
     @abc.abstractmethod
     def open(self, artifact: Artifact, options: Options) -> Runner:
-        """Load the artifact; `options` is of this target's `RunOptions` type."""
+        """Load the artifact; `options` is of this target's `run_options_type`."""

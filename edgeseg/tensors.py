@@ -33,7 +33,7 @@ PROTO_STRIDE = 4
 
 INPUT_NAME = "images"
 LEVELS = tuple(zip(("p3", "p4", "p5"), STRIDES, strict=True))
-RAW_OUTPUT_NAMES = tuple(f"{level}_{kind}" for level, _ in LEVELS for kind in ("box", "cls", "coef")) + ("proto",)
+RAW_OUTPUT_NAMES = (*(f"{level}_{kind}" for level, _ in LEVELS for kind in ("box", "cls", "coef")), "proto")
 DECODED_OUTPUT_NAMES = ("output0", "output1")
 
 

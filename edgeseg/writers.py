@@ -34,7 +34,7 @@ class Writer(abc.ABC):
     def write(self, result: Result) -> None:
         """Add one result."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most writers have nothing open between pictures
         """Finish; the default has nothing open."""
 
 

@@ -46,7 +46,7 @@ def import_weights(request: StageRequest) -> StageResult:
         )
     if weights.metadata.scale != want["scale"]:
         raise UsageError(
-            f"{request.inputs['weights']}: weights of scale {weights.metadata.scale!r}, the card says {want['scale']!r}",
+            f"{request.inputs['weights']}: scale {weights.metadata.scale!r}, the card says {want['scale']!r}",
             hint=f"--set model.scale={weights.metadata.scale}, or give other weights",
         )
     if list(weights.metadata.names) != list(want["names"]):
@@ -72,7 +72,7 @@ def export_artifact(request: StageRequest) -> StageResult:
             stem=want["stem"],
             precision=want["precision"],
             image_size=(height, width),
-            options=registry.parse_options(target.Options, dict(want["options"]), f"option of {target.name}"),
+            options=registry.parse_options(target.options_type, dict(want["options"]), f"option of {target.name}"),
             card_sha256=want["card_sha256"],
         )
     )
@@ -97,7 +97,9 @@ def verify_artifact(request: StageRequest) -> StageResult:
     try:
         artifact = load(path)
     except Exception as error:
-        raise StageError("load_failed", f"{path.name} does not load: {error}", hint="see the target's README") from error
+        raise StageError(
+            "load_failed", f"{path.name} does not load: {error}", hint="see the target's README"
+        ) from error
     with artifact, load(request.inputs["weights"]) as reference:
         options = VerifyOptions(gates=Gates(**request.parameters["gates"]))
         report = verify(reference, artifact, open_sources(list(request.parameters["pictures"])), options)
@@ -120,7 +122,7 @@ TARGET_STEPS: tuple[Step, ...] = (
 """What every target runs through, in order."""
 
 
-def step_request(  # noqa: PLR0913 - the six things that a stage is made of
+def step_request(
     step: Step, target: str, folder: Path, weights: Path, artifact: Path | None, parameters: Mapping[str, Any]
 ) -> StageRequest:
     """The request of one step of a target."""

@@ -260,10 +260,10 @@ def _options(loaded: LoadedCard, index: int, entry: Entry, errors: list[CardErro
     if entry.target is None:
         return given
     try:
-        return entry.target.Options.model_validate(given)
+        return entry.target.options_type.model_validate(given)
     except ValidationError as error:
         document = loaded.document.without_mistakes()
-        note(document, error, entry.target.Options, ("targets", index, "options"))
+        note(document, error, entry.target.options_type, ("targets", index, "options"))
         errors.extend(document.mistakes.values())
         return given
 

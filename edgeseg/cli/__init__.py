@@ -70,6 +70,9 @@ def main() -> None:
     """Entry point: run a command and turn an error into its message and exit code."""
     # Before torch is imported: OpenMP threads that spin starve every other runtime in the process.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Broken pictures and absent cameras are reported by us, once, with the file's name.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     from edgeseg.errors import EdgesegError
 
     try:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from edgeseg.writers import Writer
 
 
-
 @click.command(context_settings={"show_default": True})
 @click.argument("model")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")

@@ -45,7 +45,7 @@ class NetworkConfig:
     num_classes: int = 80
 
 
-_TABLE: Mapping[Scale, NetworkConfig] = {
+_TABLE: Mapping[str, NetworkConfig] = {
     "n": NetworkConfig((16, 32, 64, 128, 256), 1, 2, 64, 80, 32, 64),
     "s": NetworkConfig((32, 64, 128, 256, 512), 1, 2, 64, 128, 32, 128),
     "m": NetworkConfig((48, 96, 192, 384, 576), 2, 4, 64, 192, 48, 192),
@@ -69,7 +69,8 @@ def network_config(scale: str, num_classes: int = 80) -> NetworkConfig:
 
 def scale_of(stem_channels: int, inner_repeats: int) -> Scale | None:
     """The scale with these sizes, None where no scale has them. Two numbers tell all five apart."""
-    for scale, config in _TABLE.items():
+    for scale in SCALES:
+        config = _TABLE[scale]
         if config.channels[0] == stem_channels and config.inner_repeats == inner_repeats:
             return scale
     return None

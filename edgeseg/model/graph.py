@@ -5,8 +5,13 @@ The network itself knows no exporter; what a file should speak at its edges is a
 
 from __future__ import annotations
 
+import contextlib
+import warnings
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
+from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
 from edgeseg.metadata import Head
 from edgeseg.model.network import SegmentationNetwork
@@ -36,6 +41,19 @@ class ExportGraph(nn.Module):
         # Decoding in half precision would round boxes to half a pixel at 640: it stays in float32.
         decoded: tuple[Tensor, ...] = self.decode(tuple(output.float() for output in outputs))
         return decoded
+
+
+@contextlib.contextmanager
+def quiet_tracing() -> Iterator[None]:
+    """Without gradients, and without the remarks that tracing this graph is known to cause.
+
+    Torch deprecates TorchScript and the exporter built on it, which devices still run; the tracer points at
+    sizes that become constants, which is what a fixed size means.
+    """
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", TracerWarning)
+        yield
 
 
 class DecodedOutputs(nn.Module):

@@ -111,9 +111,7 @@ def expected_distances(box_logits: Floats) -> Floats:
     return means
 
 
-def _select(
-    scores: Floats, floor: float, selection: Selection
-) -> tuple[NDArray[np.intp], NDArray[np.int64], Floats]:
+def _select(scores: Floats, floor: float, selection: Selection) -> tuple[NDArray[np.intp], NDArray[np.int64], Floats]:
     """Points, class ids and scores above `floor` of a (nc, points) map."""
     wanted = None if selection.classes is None else np.asarray(selection.classes, np.int64)
     rows = scores if wanted is None else scores[wanted]

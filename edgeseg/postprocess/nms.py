@@ -31,7 +31,7 @@ def nms(
     kept = np.empty(0, np.intp)
     for start in range(0, len(boxes), BLOCK):
         block = np.arange(start, min(start + BLOCK, len(boxes)))
-        alive = ~(box_iou(boxes[block], boxes[kept]) > iou_threshold).any(axis=1)
+        alive = ~np.any(box_iou(boxes[block], boxes[kept]) > iou_threshold, axis=1)
         suppresses = box_iou(boxes[block], boxes[block]) > iou_threshold
         for i in range(len(block)):
             if alive[i]:

@@ -20,11 +20,9 @@ class OnnxTarget(Target):
 
     name = "onnx"
     summary = "ONNX graph for ONNX Runtime, OpenCV and every converter"
-    capabilities = Capabilities(
-        precisions=("fp32", "fp16"), suffix=".onnx", dynamic_shapes=True, extra="onnx"
-    )
-    Options = OnnxOptions
-    RunOptions = OnnxRunOptions
+    capabilities = Capabilities(precisions=("fp32", "fp16"), suffix=".onnx", dynamic_shapes=True, extra="onnx")
+    options_type = OnnxOptions
+    run_options_type = OnnxRunOptions
 
     def check_env(self) -> EnvReport:
         """Running needs onnxruntime only; building needs the other three too."""

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
-from importlib.metadata import version
 from typing import Any
 
 import onnx
 import torch
 
 from edgeseg.errors import StageError
-from edgeseg.files import replacing, sha256_of
+from edgeseg.files import replacing
 from edgeseg.foreign import peer_keys
 from edgeseg.metadata import METADATA_KEY, ArtifactMetadata
-from edgeseg.model.graph import OUTPUT_NAMES, ExportGraph
+from edgeseg.model.describe import describe
+from edgeseg.model.graph import OUTPUT_NAMES, ExportGraph, quiet_tracing
 from edgeseg.model.reference import load_network
-from edgeseg.model.weights import Weights
 from edgeseg.target import Artifact, ExportRequest
-from edgeseg.tensors import INPUT_NAME, Dimension, decoded_output_specs, input_spec, raw_output_specs
+from edgeseg.tensors import INPUT_NAME
 
 from .options import OnnxOptions
 
@@ -31,11 +29,17 @@ def export(request: ExportRequest) -> Artifact:
     Raises:
         StageError: the simplifier's result is not equal or not valid.
     """
-    options = request.options
-    if not isinstance(options, OnnxOptions):
-        raise TypeError(f"options of type {type(options).__name__}, expected OnnxOptions")
+    options = OnnxOptions.of(request.options)
     network, weights = load_network(request.weights)
-    metadata = _metadata(request, options, weights)
+    metadata = describe(
+        request,
+        weights,
+        file_format="onnx",
+        head=options.outputs,
+        tools=TOOLS,
+        dynamic=("batch",) * options.dynamic_batch + ("size",) * options.dynamic_size,
+        batch=options.batch,
+    )
     path = request.output_dir / f"{request.stem}.onnx"
     graph = ExportGraph(network, options.outputs, DTYPES[request.precision]).eval()
     with replacing(path) as temporary:
@@ -58,11 +62,8 @@ def _trace(graph: ExportGraph, path: str, metadata: ArtifactMetadata, options: O
         if open_axes:
             axes[spec.name] = open_axes
     example = torch.zeros(metadata.batch, 3, *metadata.image_size)
-    with warnings.catch_warnings(), torch.no_grad():
-        # The tracing exporter is on torch's list of things to retire, but the newer one writes invalid
-        # files below opset 18; the tracer's remarks on sizes that become constants are meant so here.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+    # The newer exporter of torch writes invalid files below opset 18; this one is proven from 13 to 20.
+    with quiet_tracing():
         torch.onnx.export(
             graph,
             (example,),
@@ -92,28 +93,3 @@ def _simplified(model: Any, simplifier: str) -> Any:
             )
         return result
     return model
-
-
-def _metadata(request: ExportRequest, options: OnnxOptions, weights: Weights) -> ArtifactMetadata:
-    batch: Dimension = "batch" if options.dynamic_batch else options.batch
-    size: tuple[Dimension, Dimension] = ("height", "width") if options.dynamic_size else request.image_size
-    specs = raw_output_specs if options.outputs == "raw" else decoded_output_specs
-    dynamic = ("batch",) * options.dynamic_batch + ("size",) * options.dynamic_size
-    return ArtifactMetadata(
-        format="onnx",
-        precision=request.precision,
-        head=options.outputs,
-        names=weights.metadata.names,
-        image_size=request.image_size,
-        dynamic=dynamic,
-        batch=options.batch,
-        inputs=(input_spec(size, batch),),
-        outputs=specs(weights.config.num_classes, size, batch),
-        name=request.stem,
-        scale=weights.metadata.scale,
-        license=weights.metadata.license,
-        weights_sha256=sha256_of(request.weights),
-        card_sha256=request.card_sha256,
-        options=options.model_dump(),
-        tool_versions={name: version(name) for name in TOOLS},
-    )

@@ -25,8 +25,7 @@ class OnnxRunner(Runner):
 
     def __init__(self, artifact: Artifact, options: Options) -> None:
         super().__init__(artifact.metadata)
-        if not isinstance(options, OnnxRunOptions):
-            raise TypeError(f"options of type {type(options).__name__}, expected OnnxRunOptions")
+        options = OnnxRunOptions.of(options)
         self._session: Any = _session(artifact.path, options, optimize=True)
         self._names = [spec.name for spec in self.outputs]
         found = {tensor.name for tensor in self._session.get_outputs()}

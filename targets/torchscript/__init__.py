@@ -23,8 +23,8 @@ class TorchScriptTarget(Target):
     capabilities = Capabilities(
         precisions=("fp32", "fp16"), suffix=".torchscript", dynamic_shapes=True, extra="torchscript"
     )
-    Options = TorchScriptOptions
-    RunOptions = TorchScriptRunOptions
+    options_type = TorchScriptOptions
+    run_options_type = TorchScriptRunOptions
 
     def check_env(self) -> EnvReport:
         """Torch both builds and runs it."""

@@ -33,8 +33,7 @@ class TorchScriptRunner(Runner):
 
     def __init__(self, artifact: Artifact, options: Options) -> None:
         super().__init__(artifact.metadata)
-        if not isinstance(options, TorchScriptRunOptions):
-            raise TypeError(f"options of type {type(options).__name__}, expected TorchScriptRunOptions")
+        options = TorchScriptRunOptions.of(options)
         try:
             import torch
         except ImportError as error:
@@ -103,6 +102,6 @@ def _loaded(path: Path, device: str) -> Any:
         # torch deprecates TorchScript as a whole; the format stays a target because devices run it.
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
-            return torch.jit.load(str(path), map_location=device).eval()
+            return torch.jit.load(str(path), map_location=device).eval()  # type: ignore[no-untyped-call]
         except RuntimeError as error:
             raise ArtifactError(f"{path}: torch cannot load it: {error}", hint="export it again") from error

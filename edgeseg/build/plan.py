@@ -1,0 +1,139 @@
+"""From a resolved card to what will run: which targets, on which weights, verified on which pictures."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeseg.build.stage import StageRequest
+from edgeseg.build.steps import TARGET_STEPS
+from edgeseg.card.resolve import THREE_WAYS, ResolvedCard, ResolvedTarget
+from edgeseg.data.pictures import drawn, pictures_of
+from edgeseg.errors import EnvironmentMissingError, UsageError, did_you_mean
+from edgeseg.photos import shipped_photos
+
+logger = logging.getLogger(__name__)
+
+VERIFY_PICTURES = 32
+"""Pictures of the validation set that masks are compared on."""
+
+VERIFY_SEED = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a build will do.
+
+    Attributes:
+        card: the resolved card.
+        folder: where all results go.
+        weights: the file that the reference is read from.
+        license: of the weights as far as the card speaks for this very file; empty where the file must say it.
+        targets: what to build, in the card's order.
+        pictures: what masks are compared on.
+        pictures_from: where the pictures come from, in words.
+    """
+
+    card: ResolvedCard
+    folder: Path
+    weights: Path
+    license: str
+    targets: tuple[ResolvedTarget, ...]
+    pictures: tuple[Path, ...]
+    pictures_from: str
+
+    def weights_request(self) -> StageRequest:
+        """The stage that all targets share."""
+        parameters = {
+            "scale": self.card.card.model.scale,
+            "names": list(self.card.class_names),
+            "license": self.license,
+        }
+        return StageRequest("weights", "", self.folder, {"weights": self.weights}, parameters)
+
+    def target_folder(self, target: ResolvedTarget) -> Path:
+        """Where a target's results go."""
+        return self.folder / target.id
+
+    def parameters(self, target: ResolvedTarget) -> dict[str, dict[str, Any]]:
+        """Stage name to its parameters, for one target."""
+        stem = f"{self.card.card.name}-{target.format}-{target.precision}"
+        return {
+            "export": {
+                "format": target.format,
+                "precision": target.precision,
+                "image_size": list(self.card.image_size),
+                "options": target.option_values(),
+                "stem": stem,
+                "card_sha256": self.card.sha256,
+            },
+            "inspect": {},
+            "verify": {
+                "gates": target.gates.model_dump(exclude_none=True),
+                "pictures": [str(path) for path in self.pictures],
+            },
+        }
+
+    def lines(self) -> list[str]:
+        """What will run, for people: one line a stage."""
+        lines = [f"weights   {self.weights} -> {self.folder / 'weights.safetensors'}"]
+        for target in self.targets:
+            steps = ", ".join(step.name for step in TARGET_STEPS)
+            lines.append(f"{target.id:<16} " + (steps if not target.reason else f"env_missing: {target.reason}"))
+        return [*lines, f"verify on {len(self.pictures)} pictures ({self.pictures_from})", "report"]
+
+
+def make_plan(card: ResolvedCard, *, weights_given: bool, only: Sequence[str] = (), output: Path | None = None) -> Plan:
+    """Decide what to do, without doing it.
+
+    Args:
+        card: from `edgeseg.card.resolve.resolve`.
+        weights_given: the user named the weights, so the card's licence does not speak for them.
+        only: ids, formats or devices of targets; all where empty.
+        output: where results go; ``runs/<card name>`` where None.
+
+    Raises:
+        UsageError: `only` names no target of the card.
+        EnvironmentMissingError: the card has no weights, and training is not part of this version.
+    """
+    if card.weights is None:
+        missing = ", ".join(f"{key} {path}" for key, path in card.missing_data())
+        raise EnvironmentMissingError(
+            f"{card.path}: no weights to build from, and this version of edgeseg cannot train them"
+            + (f"; its data is not there either: {missing}" if missing else ""),
+            hint=THREE_WAYS,
+        )
+    pictures, origin = _pictures(card)
+    return Plan(
+        card=card,
+        folder=(output or Path("runs") / card.card.name).absolute(),
+        weights=card.weights,
+        license="" if weights_given else card.card.license,
+        targets=_chosen(card.targets, only),
+        pictures=tuple(pictures),
+        pictures_from=origin,
+    )
+
+
+def _chosen(targets: tuple[ResolvedTarget, ...], only: Sequence[str]) -> tuple[ResolvedTarget, ...]:
+    known = {word for target in targets for word in (target.id, target.format, target.device) if word}
+    for word in only:
+        if word not in known:
+            raise UsageError(f"--only {word}: the card has no such target", hint=did_you_mean(word, known))
+    return tuple(t for t in targets if not only or {t.id, t.format, t.device} & set(only))
+
+
+def _pictures(card: ResolvedCard) -> tuple[list[Path], str]:
+    """The card's validation pictures where they are there, else the photos that ship with edgeseg."""
+    val = card.data.val
+    if val is not None and val.annotations.exists():
+        found = drawn(pictures_of(val.annotations, val.images), VERIFY_PICTURES, VERIFY_SEED)
+        return found, f"of data.val, seed {VERIFY_SEED}"
+    if val is not None:
+        logger.warning(
+            "data.val %s is not there: masks are compared on the photos shipped with edgeseg", val.annotations
+        )
+    return shipped_photos(), "shipped with edgeseg"
