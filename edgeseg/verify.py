@@ -177,7 +177,7 @@ class _Comparison:
         self.masks = ParitySummary()
         self.score_error = self.box_error = 0.0
         self.evidence: Evidence | None = None
-        self.worst: list[tuple[float, int, WorstInstance]] = []
+        self.worst: list[WorstInstance] = []
         self._thresholds = PostprocessOptions(score=max(options.score - SCORE_MARGIN, 0), iou=options.iou)
 
     def add(self, frame: Frame) -> None:
@@ -207,10 +207,8 @@ class _Comparison:
         theirs = postprocess(have, 0, self.artifact.metadata.head, place, names, self._thresholds)
         parity = match_instances(ours, theirs, self.options.score)
         self.masks.add(parity)
-        for worst in _worst_of(frame, ours, theirs, parity):
-            heapq.heappush(self.worst, (-worst.mask_iou, len(self.masks.mask_ious) + len(self.worst), worst))
-            if len(self.worst) > WORST_KEPT:
-                heapq.heappop(self.worst)
+        candidates = self.worst + _worst_of(frame, ours, theirs, parity)
+        self.worst = heapq.nsmallest(WORST_KEPT, candidates, key=lambda worst: worst.mask_iou)
 
 
 def _conclude(report: VerifyReport, comparison: _Comparison, options: VerifyOptions) -> None:
@@ -223,7 +221,7 @@ def _conclude(report: VerifyReport, comparison: _Comparison, options: VerifyOpti
     report.gates = judge(gates, _measured(report))
     judged = {gate.name for gate in report.gates}
     report.not_judged = [name for name in gates.model_dump(exclude_none=True) if name not in judged]
-    report.worst = [worst for _, _, worst in sorted(comparison.worst, key=lambda item: -item[0])]
+    report.worst = comparison.worst
     report.facts = {
         "format": metadata.format,
         "precision": metadata.precision,

@@ -12,7 +12,7 @@ from edgeseg.build.stage import StageRequest
 from edgeseg.build.steps import TARGET_STEPS
 from edgeseg.card.resolve import THREE_WAYS, ResolvedCard, ResolvedTarget
 from edgeseg.data.pictures import drawn, pictures_of
-from edgeseg.errors import EnvironmentMissingError, UsageError, did_you_mean
+from edgeseg.errors import UsageError, did_you_mean
 from edgeseg.photos import shipped_photos
 
 logger = logging.getLogger(__name__)
@@ -96,12 +96,11 @@ def make_plan(card: ResolvedCard, *, weights_given: bool, only: Sequence[str] = 
         output: where results go; ``runs/<card name>`` where None.
 
     Raises:
-        UsageError: `only` names no target of the card.
-        EnvironmentMissingError: the card has no weights, and training is not part of this version.
+        UsageError: `only` names no target of the card; or there are no weights, and this version cannot train.
     """
     if card.weights is None:
         missing = ", ".join(f"{key} {path}" for key, path in card.missing_data())
-        raise EnvironmentMissingError(
+        raise UsageError(
             f"{card.path}: no weights to build from, and this version of edgeseg cannot train them"
             + (f"; its data is not there either: {missing}" if missing else ""),
             hint=THREE_WAYS,

@@ -1,0 +1,146 @@
+"""A segmentation network of 80,000 random weights that finds a handful of instances on drawn pictures.
+
+It exports in seconds, has every operator of the real one, and is made from a seed: no download, no licence.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeseg.model.config import NetworkConfig
+from edgeseg.sources import Frame
+
+if TYPE_CHECKING:
+    from edgeseg.model.network import SegmentationNetwork
+
+NAMES = ("square", "disc", "it's a \"ring\"")
+"""Class names; the quotes break metadata that is put together without escaping."""
+
+IMAGE_SIZE = (96, 160)
+"""(height, width) in pixels, not square, so that a target that swaps them is found out."""
+
+LICENSE = "Apache-2.0"
+SEED = 7
+_CONFIG = NetworkConfig((8, 8, 16, 16, 16), 1, 1, 16, 16, 16, 16, len(NAMES))
+_BOX_BIAS_BIN = 2.0
+"""The bin of the box distribution that the head favours: boxes of about four strides."""
+_CLASS_GAIN, _CLASS_BIAS = 1.2, -3.6
+"""Spread and mean of the class logits: a few points of each picture reach a probability of 0.25."""
+
+
+def write_tiny_weights(path: Path, seed: int = SEED) -> Path:
+    """Write the tiny network's weights as safetensors.
+
+    Args:
+        path: the file to write.
+        seed: of the random numbers; another one gives other weights, with as few instances or none.
+
+    Returns:
+        `path`. The same seed on the same machine gives the same bytes.
+    """
+    from edgeseg.model.weights import Weights, WeightsMetadata, save_weights
+
+    state = _network(seed).state_dict()
+    tensors = {name: tensor.numpy() for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+    metadata = WeightsMetadata(names=NAMES, license=LICENSE, image_size=IMAGE_SIZE, source={"seed": str(seed)})
+    save_weights(Weights(tensors, metadata, _CONFIG), path)
+    return path
+
+
+def write_tiny_card(path: Path, weights: Path, format_name: str) -> Path:
+    """Write a model card that exports the tiny weights to one format.
+
+    Args:
+        path: the YAML file to write.
+        weights: the tiny weights.
+        format_name: a registered target.
+    """
+    from edgeseg.files import sha256_of, write_atomically
+
+    text = f"""\
+schema: 1
+name: tiny
+license: {LICENSE}
+model: {{family: yolov8-seg, scale: n, classes: {list(NAMES)}, image_size: {list(IMAGE_SIZE)}}}
+weights: {{path: {weights}, sha256: {sha256_of(weights)}}}
+targets:
+  - {{format: {format_name}}}
+"""
+    write_atomically(path, text.encode())
+    return path
+
+
+def tiny_picture(height: int = IMAGE_SIZE[0], width: int = IMAGE_SIZE[1], seed: int = 0) -> NDArray[np.uint8]:
+    """A drawn picture: a colour gradient with squares, discs and rings.
+
+    Args:
+        height: in pixels.
+        width: in pixels.
+        seed: of places, sizes and colours.
+
+    Returns:
+        (height, width, 3) uint8 RGB.
+    """
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    ramps = np.stack([x / width, y / height, 1 - x / width], axis=2)
+    picture = (255 * (0.25 + 0.5 * ramps)).astype(np.uint8)
+    for index in range(9):
+        centre_y, centre_x = random.uniform(0, height), random.uniform(0, width)
+        radius = random.uniform(0.08, 0.25) * min(height, width)
+        round_distance = np.hypot(y - centre_y, x - centre_x)
+        square_distance = np.maximum(np.abs(y - centre_y), np.abs(x - centre_x))
+        inside = (
+            square_distance < radius,
+            round_distance < radius,
+            np.abs(round_distance - radius) < radius / 3,
+        )[index % 3]
+        picture[inside] = random.integers(0, 256, 3)
+    return picture
+
+
+def tiny_frames() -> list[Frame]:
+    """Pictures to compare an artifact on: one that fits the tiny size, one of another shape, one much larger."""
+    sizes = (IMAGE_SIZE, (131, 97), (240, 426))
+    return [
+        Frame(tiny_picture(height, width, seed), f"tiny:{height}x{width}", seed)
+        for seed, (height, width) in enumerate(sizes)
+    ]
+
+
+def _network(seed: int) -> SegmentationNetwork:
+    import torch
+    from torch import nn
+
+    from edgeseg.data.letterbox import letterbox, to_input
+    from edgeseg.model.network import SegmentationNetwork
+
+    random = torch.Generator().manual_seed(seed)
+    network = SegmentationNetwork(_CONFIG)
+    batch = to_input([letterbox(frame.picture, IMAGE_SIZE)[0] for frame in tiny_frames()])
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.dim() > 1:
+                # He initialisation, from our own generator: the global one belongs to the caller.
+                parameter.copy_(torch.randn(parameter.shape, generator=random) * (2 / parameter[0].numel()) ** 0.5)
+        for norm in norms:
+            norm.momentum = None
+        # One training pass measures the statistics; then they are moved, so that a lost normalisation shows.
+        network.train()(torch.from_numpy(batch))
+        for norm in norms:
+            _perturb(norm, random)
+        _aim_head(network, random)
+    return network.eval()
+
+
+def _perturb(norm: object, random: object) -> None:
+    raise NotImplementedError
+
+
+def _aim_head(network: SegmentationNetwork, random: object) -> None:
+    raise NotImplementedError

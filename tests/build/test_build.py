@@ -1,0 +1,197 @@
+"""`edgeseg build` from a card to manifests, report and exit code."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from edgeseg.build import execute as execution
+from edgeseg.build.execute import Build, execute
+from edgeseg.build.plan import Plan, make_plan
+from edgeseg.build.stage import StageRequest, StageResult, run_stage
+from edgeseg.card.load import load_card
+from edgeseg.card.resolve import resolve
+from edgeseg.errors import EnvironmentMissingError, GateError, StageError, UsageError
+from edgeseg.report.build_report import build_json, write_reports
+
+CARD = Path(__file__).resolve().parents[2] / "cards/n-seg-everywhere.yaml"
+
+
+def _plan(weights: Path | None, output: Path, only: Sequence[str] = (), overrides: Sequence[str] = ()) -> Plan:
+    resolved = resolve(load_card(CARD, overrides), weights=weights)
+    return make_plan(resolved, weights_given=weights is not None, only=only, output=output)
+
+
+@pytest.fixture(scope="module")
+def weights(shared: Path) -> Path:
+    return shared / "weights/yolov8n-seg.pt"
+
+
+@pytest.fixture(scope="module")
+def built(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
+    return execute(_plan(weights, tmp_path_factory.mktemp("build"), ["onnx", "torchscript"]))
+
+
+def test_build_passes_on_official_weights(built: Build) -> None:
+    assert [target.outcome for target in built.targets] == ["passed", "passed"]
+    assert built.error() is None
+    assert [list(target.stages) for target in built.targets] == [["export", "inspect", "verify"]] * 2
+    for target in built.targets:
+        assert target.stages["verify"]["masks"]["mask_iou_min"] >= 0.99
+        assert target.stages["verify"]["masks"]["matched"] >= 5
+
+
+def test_build_writes_a_manifest_per_stage_with_true_hashes(built: Build) -> None:
+    folder = built.plan.folder
+    manifests = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.manifest.json"))
+    assert manifests == [
+        "onnx-fp32/export.manifest.json",
+        "onnx-fp32/inspect.manifest.json",
+        "onnx-fp32/verify.manifest.json",
+        "torchscript-fp32/export.manifest.json",
+        "torchscript-fp32/inspect.manifest.json",
+        "torchscript-fp32/verify.manifest.json",
+        "weights.manifest.json",
+    ]
+    weights_hash = hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
+    for path in folder.rglob("*.manifest.json"):
+        manifest = json.loads(path.read_text())
+        assert manifest["outcome"] == "passed"
+        for output in manifest["outputs"].values():
+            assert hashlib.sha256((path.parent / output["path"]).read_bytes()).hexdigest() == output["sha256"]
+        if manifest["stage"] != "weights":
+            assert manifest["inputs"]["weights"] == weights_hash
+
+
+def test_report_names_every_artifact_with_its_hash(built: Build) -> None:
+    as_json, page = write_reports(built)
+    content = json.loads(as_json.read_text())
+    for target in content["targets"]:
+        artifact = built.plan.folder / target["artifact"]["path"]
+        assert hashlib.sha256(artifact.read_bytes()).hexdigest() == target["artifact"]["sha256"]
+    assert page.stat().st_size > 0
+
+
+def test_sidecar_carries_card_weights_and_parity(built: Build) -> None:
+    sidecar = json.loads((built.plan.folder / "onnx-fp32/n-seg-everywhere-onnx-fp32.edgeseg.json").read_text())
+    assert sidecar["card_sha256"] == built.plan.card.sha256
+    assert sidecar["weights_sha256"] == built.weights_sha256
+    assert sidecar["parity"]["masks"]["mask_iou_min"] >= 0.99
+
+
+def test_license_is_not_the_cards_when_the_user_brings_weights(built: Build) -> None:
+    assert built.plan.card.card.license == "Apache-2.0"
+    assert built.weights["license"] == "unknown"
+
+
+def test_build_ends_with_a_gate_error_when_a_gate_is_not_met(weights: Path, tmp_path: Path) -> None:
+    build = execute(_plan(weights, tmp_path, ["onnx"], ["targets.0.gates.box_error_px_max=0.0000001"]))
+    assert [target.outcome for target in build.targets] == ["parity_failed"]
+    error = build.error()
+    assert isinstance(error, GateError)
+    assert "box_error_px_max" in str(error)
+
+
+def test_other_targets_go_on_when_one_fails(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    export = execution.TARGET_STEPS[0]
+
+    def fails_for_onnx(request: StageRequest) -> StageResult:
+        if request.parameters["format"] == "onnx":
+            raise RuntimeError("the converter crashed")
+        return export.work(request)
+
+    steps = (dataclasses.replace(export, work=fails_for_onnx), *execution.TARGET_STEPS[1:])
+    monkeypatch.setattr(execution, "TARGET_STEPS", steps)
+    build = execute(_plan(weights, tmp_path, ["onnx", "torchscript"]))
+    assert [target.outcome for target in build.targets] == ["export_failed", "passed"]
+    assert isinstance(build.error(), StageError)
+    manifest = json.loads((tmp_path / "onnx-fp32/export.manifest.json").read_text())
+    assert "the converter crashed" in manifest["log"]
+    assert build_json(build)["targets"][0]["artifact"] is None
+
+
+def test_formats_without_a_target_are_env_missing(weights: Path, tmp_path: Path) -> None:
+    build = execute(_plan(weights, tmp_path, ["tensorrt", "ncnn"]))
+    assert [target.outcome for target in build.targets] == ["env_missing", "env_missing"]
+    assert isinstance(build.error(), EnvironmentMissingError)
+    assert "no target is registered for the format 'tensorrt'" in build.targets[0].message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["model.scale=s"], "the card says 's'"),
+        (["model.classes=[cat, dog]"], "weights of 80 classes, the card has 2"),
+    ],
+    ids=["scale", "classes"],
+)
+def test_weights_that_do_not_fit_the_card_are_refused(
+    overrides: list[str], expected: str, weights: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=expected):
+        execute(_plan(weights, tmp_path, ["onnx"], overrides))
+
+
+def test_detection_weights_are_refused(shared: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no mask branches"):
+        execute(_plan(shared / "weights/yolov8n.pt", tmp_path, ["onnx"]))
+
+
+def test_unknown_only_has_a_remedy(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="did you mean 'onnx"):
+        _plan(weights, tmp_path, ["onx"])
+
+
+def test_without_weights_the_three_ways_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        _plan(None, tmp_path)
+    for way in ("--weights FILE", "--set data.train=", "edgeseg data synth"):
+        assert way in caught.value.hint
+
+
+def test_verification_uses_the_validation_photos_when_they_are_there(
+    shared: Path, weights: Path, tmp_path: Path
+) -> None:
+    plan = _plan(weights, tmp_path, ["onnx"], [f"data.val={shared / 'data/coco-val128/instances.json'}"])
+    assert len(plan.pictures) == 32
+    assert (
+        plan.pictures
+        == _plan(weights, tmp_path, [], [f"data.val={shared / 'data/coco-val128/instances.json'}"]).pictures
+    )
+    assert all(picture.is_file() for picture in plan.pictures)
+
+
+def _request(tmp_path: Path, **parameters: object) -> StageRequest:
+    source = tmp_path / "input.bin"
+    source.write_bytes(b"input")
+    return StageRequest("export", "t", tmp_path / "out", {"source": source}, parameters)
+
+
+def test_stage_key_changes_with_parameters_and_inputs_only(tmp_path: Path) -> None:
+    def key(request: StageRequest) -> str:
+        run_stage(request, lambda _: StageResult(), "export_failed")
+        return str(json.loads(request.manifest.read_text())["key"])
+
+    first = key(_request(tmp_path, precision="fp32"))
+    assert key(_request(tmp_path, precision="fp32")) == first
+    assert key(_request(tmp_path, precision="fp16")) != first
+    changed = _request(tmp_path, precision="fp32")
+    changed.inputs["source"].write_bytes(b"other")
+    assert key(changed) != first
+
+
+def test_stage_leaves_no_manifest_when_it_is_killed(tmp_path: Path) -> None:
+    request = _request(tmp_path)
+    run_stage(request, lambda _: StageResult(), "export_failed")
+
+    def interrupted(_: StageRequest) -> StageResult:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_stage(request, interrupted, "export_failed")
+    assert not request.manifest.exists()
