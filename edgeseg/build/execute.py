@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ class Build:
         weights_sha256: of the build's own safetensors.
         targets: in the plan's order.
         environment: versions and platform.
+        finished: when, UTC, ISO 8601.
     """
 
     plan: Plan
@@ -61,6 +63,7 @@ class Build:
     weights_sha256: str
     targets: list[TargetBuild]
     environment: dict[str, str]
+    finished: str = ""
 
     def error(self) -> EdgesegError | None:
         """What the build ends with: a failed stage before a missed gate, that before a missing environment."""
@@ -89,7 +92,8 @@ def execute(plan: Plan, listener: Listener = lambda *_: None) -> Build:
         raise kind(result.message, hint=result.hint)
     weights = result.outputs["weights"]
     builds = [_build_target(plan, target, weights, listener) for target in plan.targets]
-    return Build(plan, dict(result.facts), sha256_of(weights), builds, environment())
+    finished = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return Build(plan, dict(result.facts), sha256_of(weights), builds, environment(), finished)
 
 
 def environment() -> dict[str, str]:

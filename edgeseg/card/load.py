@@ -30,12 +30,14 @@ class LoadedCard:
         path: the file.
         sha256: of the content with overrides and every default; comments and order do not change it.
         document: places, for later checks.
+        overrides: the ``KEY=VALUE`` texts that were applied.
     """
 
     card: Card
     path: Path
     sha256: str
     document: Document
+    overrides: tuple[str, ...] = ()
 
     def error(self, keypath: KeyPath, message: str, hint: str = "", *, at_key: bool = False) -> CardError:
         """The error for a mistake found later.
@@ -76,7 +78,7 @@ def load_card(path: Path, overrides: Sequence[str] = ()) -> LoadedCard:
         raise combined(document.mistakes.values()) from None
     if document.mistakes:
         raise combined(document.mistakes.values())
-    return LoadedCard(card, path, card.sha256(), document)
+    return LoadedCard(card, path, card.sha256(), document, tuple(overrides))
 
 
 def combined(errors: Iterable[CardError]) -> CardError:

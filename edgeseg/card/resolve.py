@@ -78,6 +78,7 @@ class ResolvedCard:
         weights_sha256: as the card demands and as checked; empty where nothing is demanded.
         data: absolute paths of the data sets.
         targets: in the card's order.
+        overrides: the ``KEY=VALUE`` texts that are part of it.
     """
 
     card: Card
@@ -89,6 +90,7 @@ class ResolvedCard:
     weights_sha256: str
     data: DataPaths
     targets: tuple[ResolvedTarget, ...]
+    overrides: tuple[str, ...] = ()
 
     def missing_data(self) -> list[tuple[str, Path]]:
         """Key and absolute path of all data that the card names and that is not there."""
@@ -142,6 +144,7 @@ def resolve(loaded: LoadedCard, *, weights: Path | None = None) -> ResolvedCard:
         weights_sha256=(card.weights.sha256 or "") if card.weights and weights is None else "",
         data=data,
         targets=tuple(target for target in targets if target is not None),
+        overrides=loaded.overrides,
     )
 
 

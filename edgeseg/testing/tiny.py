@@ -134,7 +134,7 @@ def _network(seed: int) -> SegmentationNetwork:
         network.train()(torch.from_numpy(batch))
         for norm in norms:
             _perturb(norm, random)
-        _aim_head(network, random)
+        _aim_head(network, torch.from_numpy(batch))
     return network.eval()
 
 

@@ -1,0 +1,94 @@
+"""Plain words for what a report names: outcomes of targets, gates, and why a gate was not judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from edgeseg.errors import UsageError
+
+State = Literal["passed", "failed", "open"]
+"""Colour and symbol of an outcome; ``open`` is neither good nor bad, such as a target not built here."""
+
+Words = TypeVar("Words")
+
+
+@dataclass(frozen=True)
+class OutcomeWords:
+    """An outcome for people.
+
+    Attributes:
+        state: how it is shown.
+        label: two to four words.
+        meaning: a clause that explains the label.
+    """
+
+    state: State
+    label: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class GateWords:
+    """A gate for people.
+
+    Attributes:
+        label: what is measured.
+        unit: of the measured value, empty for a share or a plain number.
+        needs: what has to run before it can be judged.
+    """
+
+    label: str
+    unit: str
+    needs: str
+
+
+OUTCOMES: Mapping[str, OutcomeWords] = {
+    "passed": OutcomeWords("passed", "passed", "every gate judged in this build is met"),
+    "parity_failed": OutcomeWords("failed", "differs", "it runs, but is not the reference within its gates"),
+    "metric_failed": OutcomeWords("failed", "too inaccurate", "its accuracy on the validation set misses a gate"),
+    "budget_failed": OutcomeWords("failed", "over budget", "it is slower or larger than a gate allows"),
+    "card_invalid": OutcomeWords("failed", "card invalid", "the card asks for what cannot be built"),
+    "export_failed": OutcomeWords("failed", "export failed", "the exporter stopped, there is no artifact"),
+    "quantize_failed": OutcomeWords("failed", "quantising failed", "the quantiser stopped, there is no artifact"),
+    "compile_failed": OutcomeWords("failed", "compiling failed", "the vendor's compiler stopped"),
+    "inspect_failed": OutcomeWords("failed", "not as asked", "the artifact is not what the card asks for"),
+    "load_failed": OutcomeWords("failed", "does not load", "its runtime refuses the artifact"),
+    "run_failed": OutcomeWords("failed", "does not run", "the comparison with the reference stopped"),
+    "deferred": OutcomeWords("open", "to finish on its device", "what is left to do needs the device itself"),
+    "env_missing": OutcomeWords("open", "not built here", "a package, tool or device that it needs is absent"),
+    "skipped": OutcomeWords("open", "skipped", "it was not attempted"),
+}
+"""Every outcome word of design.md, section 6."""
+
+_VERIFY = "the comparison with the reference"
+_LATENCY = "a benchmark on the device"
+
+GATES: Mapping[str, GateWords] = {
+    "score_error_max": GateWords("largest score error", "", _VERIFY),
+    "box_error_px_max": GateWords("largest box error", "px", _VERIFY),
+    "matched_fraction_min": GateWords("share of instances matched", "", _VERIFY),
+    "mask_iou_min": GateWords("smallest mask IoU", "", _VERIFY),
+    "mask_iou_median_min": GateWords("median mask IoU", "", _VERIFY),
+    "ap_retention_min": GateWords("mask AP kept", "", "a validation of both sides on annotated pictures"),
+    "latency_p50_ms_max": GateWords("median latency", "ms", _LATENCY),
+    "latency_p95_ms_max": GateWords("95th percentile of latency", "ms", _LATENCY),
+    "artifact_mb_max": GateWords("size of the artifact", "MB", "a check of budgets"),
+    "peak_rss_mb_max": GateWords("peak memory", "MB", _LATENCY),
+}
+"""Every field of `edgeseg.gates.Gates`."""
+
+
+def words_for(table: Mapping[str, Words], name: str, what: str) -> Words:
+    """The words for a name of build.json.
+
+    Raises:
+        UsageError: this version of edgeseg does not know the name.
+    """
+    if name not in table:
+        raise UsageError(
+            f"build.json has the {what} {name!r}, which this version of edgeseg does not know",
+            hint="known: " + ", ".join(table),
+        )
+    return table[name]
