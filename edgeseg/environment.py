@@ -26,9 +26,14 @@ def report_packages(to_run: tuple[str, ...], to_build: tuple[str, ...], extra: s
     return EnvReport(problems, f"pip install 'edgeseg[{extra}]'" if problems else "", versions)
 
 
-def installed_version(name: str) -> str:
-    """The version of a package, empty where it is not installed or cannot be imported."""
+def installed_version(name: str, module: str = "") -> str:
+    """The version of a package, empty where it is not installed or cannot be imported.
+
+    Args:
+        name: of the distribution.
+        module: what it is imported as; `name` where empty.
+    """
     try:
-        return version(name) if find_spec(name) else ""
+        return version(name) if find_spec(module or name) else ""
     except PackageNotFoundError:
         return "unknown"

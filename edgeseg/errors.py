@@ -8,12 +8,14 @@
     │   ├── WeightsError          exit 2   weights that cannot be read or do not fit
     │   ├── ArtifactError         exit 2   a file or folder that is no readable artifact
     │   ├── SourceError           exit 2   a picture, video or list that cannot be read
+    │   ├── OutputError           exit 2   a file or folder that cannot be written
     │   └── ContractError         exit 2   tensors that break a declared name, shape or dtype
     ├── EnvironmentMissingError   exit 3   a package, tool or device is absent; the hint installs it
     ├── StageError                exit 4   a build stage failed; carries the outcome word
     └── GateError                 exit 5   built, but a gate is not met
 
-Exit 0 means that all asked gates are met; 1 is a bug of ours and shows a trace; 130 is Ctrl-C.
+Exit 0 means that all asked gates are met; 1 is a bug of ours and shows a trace; 130 is Ctrl-C or SIGTERM; 141 means
+that the reader of a pipe went away, as shells report it for any program.
 """
 
 from __future__ import annotations
@@ -138,6 +140,10 @@ class ArtifactError(UsageError):
 
 class SourceError(UsageError):
     """A picture, video, list or camera that cannot be read."""
+
+
+class OutputError(UsageError):
+    """A file or folder that cannot be written: no place left, no permission, or something else is there."""
 
 
 class ContractError(UsageError):

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgeseg import registry
 from edgeseg.errors import UsageError
-from edgeseg.files import sha256_of, write_atomically
+from edgeseg.files import make_folder, sha256_of, write_atomically
 from edgeseg.metadata import ArtifactMetadata
 from edgeseg.model.config import check_image_size
 from edgeseg.predict import is_weights
@@ -54,7 +54,7 @@ def export(
     parsed = registry.parse_options(target.options_type, options, f"option of {target.name}")
     size = check_image_size(image_size or load_weights(weights).metadata.image_size)
     stem = f"{name or weights.stem}-{target.name}-{chosen}"
-    output_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(output_dir)
     artifact = target.export(ExportRequest(weights, output_dir, stem, chosen, size, parsed))
     write_sidecar(artifact)
     return artifact

@@ -1,13 +1,26 @@
-"""Files written whole or not at all, and their content hashes."""
+"""Files written whole or not at all, and their content hashes. What cannot be written is said by the file's name."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from edgeseg.errors import OutputError
+
+_REMEDIES: Mapping[int | None, str] = {
+    errno.ENOSPC: "free some space there, or write elsewhere",
+    errno.EDQUOT: "your quota there is used up: free some of it, or write elsewhere",
+    errno.EACCES: "choose a place that you may write to",
+    errno.EROFS: "choose a place that you may write to",
+}
+
+_PREFIX_LENGTH = 40
+"""Letters of a file's name in its temporary name: the whole must fit 255 bytes wherever the file's own name does."""
 
 
 @contextlib.contextmanager
@@ -16,23 +29,47 @@ def replacing(path: Path) -> Iterator[Path]:
 
     A kill at any moment leaves the old file or the new one, never half of one. The suffix is kept, since
     some writers choose their format by it.
+
+    Raises:
+        OutputError: `path` cannot be written, here or by the block: the disk is full, for instance.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = _temporary_beside(path)
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+    except OSError as error:
+        # The block may fail at another file or a connection: that error is not about `path`.
+        if isinstance(error, ConnectionError) or error.filename not in (None, str(temporary)):
+            raise
+        raise _cannot_write(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, whole or not at all."""
+    """Write `data` to `path`, whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def make_folder(path: Path) -> Path:
+    """Make a folder where it is missing, with those above it; returns `path`.
+
+    Raises:
+        OutputError: it cannot be made, or something else has its name.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise OutputError(f"{path}: is no folder, expected one or a name that is free") from error
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    return path
 
 
 def sha256_of(path: Path) -> str:
@@ -42,6 +79,23 @@ def sha256_of(path: Path) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def _temporary_beside(path: Path) -> Path:
+    make_folder(path.parent)
+    try:
+        if path.exists() and not path.is_file():
+            # A device or a pipe would be replaced by a file, and not written to.
+            raise OutputError(f"{path}: is no regular file, expected the name of a file to write")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:_PREFIX_LENGTH]}-", suffix=path.suffix)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    os.close(handle)
+    return Path(name)
+
+
+def _cannot_write(path: Path, error: OSError) -> OutputError:
+    return OutputError(f"{path}: cannot be written: {error.strerror or error}", hint=_REMEDIES.get(error.errno, ""))
 
 
 def _umask() -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 from edgeseg.errors import ArtifactError
 from edgeseg.metadata import ArtifactMetadata
-from edgeseg.tensors import NUM_COEFFICIENTS, STRIDES, TensorSpec, decoded_output_specs, input_spec
+from edgeseg.tensors import NUM_COEFFICIENTS, STRIDES, Dimension, TensorSpec, decoded_output_specs, input_spec
 
 TASK = "segment"
 
@@ -50,16 +50,19 @@ def from_peer_keys(
     Raises:
         ArtifactError: the tensors are not those of a segmentation network in the decoded layout.
     """
-    _check_layout(inputs, outputs, where)
     if keys.get("task", TASK) != TASK:
         raise ArtifactError(f"{where}: a network for the task {keys['task']!r}, expected {TASK!r}")
+    _check_layout(inputs, outputs, where)
     channels = outputs[0].shape[1]
     names = _names(keys.get("names"), int(channels) - 4 - NUM_COEFFICIENTS, where)
     batch, _, height, width = inputs[0].shape
+    # A runtime shows an open dimension as its name, or as None where the file gives it none.
+    open_batch = not isinstance(batch, int)
     fixed = isinstance(height, int) and isinstance(width, int)
     size = (int(height), int(width)) if fixed else _size(keys.get("imgsz"), where)
-    dynamic = (("batch",) if isinstance(batch, str) else ()) + (() if fixed else ("size",))
+    dynamic = ("batch",) * open_batch + ("size",) * (not fixed)
     shape: tuple[Any, Any] = size if fixed else ("height", "width")
+    batches: Dimension = "batch" if open_batch else batch
     return ArtifactMetadata(
         format=file_format,
         precision="fp16" if inputs[0].dtype == "float16" else "fp32",
@@ -67,9 +70,9 @@ def from_peer_keys(
         names=names,
         image_size=size,
         dynamic=dynamic,
-        batch=batch if isinstance(batch, int) else 1,
-        inputs=(input_spec(shape, batch),),
-        outputs=decoded_output_specs(len(names), shape, batch),
+        batch=1 if open_batch else int(batch),
+        inputs=(input_spec(shape, batches),),
+        outputs=decoded_output_specs(len(names), shape, batches),
         license=str(keys.get("license", "")),
         producer=str(keys.get("author", "unknown")),
     )
@@ -97,18 +100,23 @@ def _names(value: Any, count: int, where: str) -> tuple[str, ...]:
     if value is None:
         return tuple(f"class{i}" for i in range(count))
     parsed = _parsed(value, where)
-    names = tuple(str(name) for name in (parsed.values() if isinstance(parsed, dict) else parsed))
-    if len(names) != count:
-        raise ArtifactError(f"{where}: {len(names)} class names for {count} classes in output0")
-    return names
+    if isinstance(parsed, list | tuple):
+        parsed = dict(enumerate(parsed))
+    if not isinstance(parsed, dict) or set(parsed) != set(range(len(parsed))):
+        raise _unreadable(value, where)
+    if len(parsed) != count:
+        raise ArtifactError(f"{where}: {len(parsed)} class names for {count} classes in output0")
+    return tuple(str(parsed[index]) for index in range(count))
 
 
 def _size(value: Any, where: str) -> tuple[int, int]:
     if value is None:
         raise ArtifactError(f"{where}: dynamic size and no `imgsz` in its metadata", hint="give --image-size H W")
     parsed = _parsed(value, where)
-    height, width = parsed if isinstance(parsed, list | tuple) else (parsed, parsed)
-    return int(height), int(width)
+    sides = parsed if isinstance(parsed, list | tuple) else (parsed, parsed)
+    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise _unreadable(value, where)
+    return sides[0], sides[1]
 
 
 def _parsed(value: Any, where: str) -> Any:
@@ -116,5 +124,9 @@ def _parsed(value: Any, where: str) -> Any:
         return value
     try:
         return ast.literal_eval(value)
-    except (ValueError, SyntaxError) as error:
-        raise ArtifactError(f"{where}: metadata {value[:80]!r} is not readable") from error
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
+        raise _unreadable(value, where) from error
+
+
+def _unreadable(value: Any, where: str) -> ArtifactError:
+    return ArtifactError(f"{where}: metadata {str(value)[:80]!r} is not readable", hint="export it again")

@@ -23,7 +23,7 @@ class Gates(BaseModel):
         None, ge=0, description="largest box side difference over points above the score threshold, input pixels"
     )
     matched_fraction_min: float | None = Field(
-        None, ge=0, le=1, description="share of reference instances above the score margin that have a match"
+        None, ge=0, le=1, description="matched instances over matched, missing and extra ones, score margin left out"
     )
     mask_iou_min: float | None = Field(None, ge=0, le=1, description="smallest mask IoU of matched instances")
     mask_iou_median_min: float | None = Field(None, ge=0, le=1, description="median mask IoU of matched instances")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from edgeseg.errors import ArtifactError
 from edgeseg.tensors import TensorSpec
@@ -14,6 +14,8 @@ METADATA_KEY = "edgeseg"
 """Key of the JSON text inside a file that can carry key-value metadata."""
 
 Head = Literal["raw", "decoded"]
+CHANNEL_ORDERS = ("rgb", "bgr")
+RESIZES = ("linear",)
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class ArtifactMetadata:
                     hint="read it with the edgeseg that wrote it, or export again",
                 )
             return cls(**_restored(data))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ArtifactError(f"{where}: metadata is not readable: {error!r}", hint="export again") from error
 
 
@@ -110,4 +112,20 @@ def _restored(data: dict[str, Any]) -> dict[str, Any]:
     tuples = {"names": tuple(data["names"]), "dynamic": tuple(data["dynamic"])}
     height, width = data["image_size"]
     size = {"image_size": (int(height), int(width))}
-    return {**data, **specs, **tuples, **size, "preprocessing": Preprocessing(**data["preprocessing"])}
+    preprocessing = Preprocessing(**data["preprocessing"])
+    _check_words(data, preprocessing)
+    return {**data, **specs, **tuples, **size, "preprocessing": preprocessing}
+
+
+def _check_words(data: dict[str, Any], preprocessing: Preprocessing) -> None:
+    """What decides how pictures and outputs are read must be known: another word would be taken for the default."""
+    known = {
+        "head": (data["head"], get_args(Head)),
+        "channel_order": (preprocessing.channel_order, CHANNEL_ORDERS),
+        "resize": (preprocessing.resize, RESIZES),
+    }
+    for name, (found, words) in known.items():
+        if found not in words:
+            raise ValueError(f"{name} {found!r}, expected one of {', '.join(words)}")
+    if not isinstance(data["names"], list) or not all(isinstance(name, str) for name in data["names"]):
+        raise TypeError("names is no list of texts")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,13 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeseg.data.letterbox import Geometry, letterbox, to_input
-from edgeseg.errors import SourceError, UsageError
+from edgeseg.errors import SourceError, UsageError, did_you_mean
 from edgeseg.instances import Instances
 from edgeseg.metadata import ArtifactMetadata
+from edgeseg.model.config import check_image_size
 from edgeseg.postprocess.pipeline import PostprocessOptions, candidates_of, to_instances
 from edgeseg.sources import BrokenFrame, Frame, SourceLike, open_sources
 from edgeseg.target import Runner
-from edgeseg.tensors import INPUT_NAME, STRIDES, Array
+from edgeseg.tensors import INPUT_NAME, Array
 
 if TYPE_CHECKING:
     from edgeseg.target import Artifact
@@ -119,7 +120,7 @@ class Model:
         self,
         source: SourceLike,
         *,
-        image_size: tuple[int, int] | None = None,
+        image_size: int | Sequence[int] | None = None,
         batch: int | None = None,
         **thresholds: Any,
     ) -> Iterator[Result]:
@@ -127,19 +128,20 @@ class Model:
 
         Args:
             source: a file, folder, glob, list file, URL, video, camera index, RGB array, or several of these.
-            image_size: (height, width) of the letterbox in pixels; None takes the model's own.
+            image_size: (height, width) of the letterbox in pixels, or one number for a square; None takes the
+                model's own.
             batch: pictures per run; None takes the model's own.
-            **thresholds: fields of `PostprocessOptions`: score, iou, max_detections, classes, class_agnostic,
-                multi_label, masks.
+            **thresholds: fields of `PostprocessOptions`: score, iou, max_detections, classes (names or ids),
+                class_agnostic, multi_label, masks.
 
         Yields:
             A result per picture or frame, in order.
 
         Raises:
             SourceError: a picture cannot be read. `predict_frames` goes on instead.
-            UsageError: a size or batch that this file does not take.
+            UsageError: an option that does not exist; a size, batch or class that this file does not have.
         """
-        options = PredictOptions(_postprocess_options(thresholds), image_size, batch)
+        options = PredictOptions(_postprocess_options(thresholds, self.names), _size(image_size), batch)
         self.check(options)
         return self._raising(open_sources(source), options)
 
@@ -150,7 +152,7 @@ class Model:
     ) -> Iterator[Result | Failure]:
         """Segment frames as they come; a broken one gives a `Failure` in its place."""
         size = self.check(options)
-        count = options.batch or self.metadata.batch
+        count = self.metadata.batch if options.batch is None else options.batch
         for group in _batches(frames, count):
             good = [frame for frame in group if isinstance(frame, Frame)]
             results = iter(self._segment(good, size, options.postprocess) if good else ())
@@ -168,7 +170,7 @@ class Model:
         return self.runner.run({INPUT_NAME: images})
 
     def export(self, format: str, *, output: str | Path = ".", **options: Any) -> Artifact:
-        """Export weights to a format; see `edgeseg.export.export`."""
+        """Export weights to a format; see `edgeseg.export.export` for what `options` may hold."""
         from edgeseg.export import export
 
         return export(self.path, format, output_dir=Path(output), **options)
@@ -186,22 +188,20 @@ class Model:
     def check(self, options: PredictOptions) -> tuple[int, int]:
         """The letterbox size to use, after checking that this file takes the size, batch and classes asked."""
         metadata = self.metadata
-        size = options.image_size or metadata.image_size
-        if any(side < STRIDES[-1] or side % STRIDES[-1] for side in size):
-            raise UsageError(f"image size {size}: height and width must be multiples of {STRIDES[-1]}")
+        size = check_image_size(metadata.image_size if options.image_size is None else options.image_size)
         if "size" not in metadata.dynamic and size != metadata.image_size:
             raise UsageError(
-                f"{self.path}: takes {metadata.image_size} (height, width) only, asked was {size}",
+                f"{self.path}: takes {_spaced(metadata.image_size)} (height width) only, asked was {_spaced(size)}",
                 hint="export it at that size, or with a dynamic size where the format has one",
             )
+        if options.batch is not None and options.batch < 1:
+            raise UsageError(f"batch {options.batch}: expected at least 1")
         if options.batch is not None and "batch" not in metadata.dynamic and options.batch != metadata.batch:
             raise UsageError(
                 f"{self.path}: runs batches of {metadata.batch} only, asked was {options.batch}",
                 hint="export it with that batch, or with a dynamic one where the format has it",
             )
-        unknown = [i for i in options.postprocess.classes or () if not 0 <= i < metadata.num_classes]
-        if unknown:
-            raise UsageError(f"class id {unknown[0]}: the model has classes 0 to {metadata.num_classes - 1}")
+        class_ids(options.postprocess.classes or (), self.names)
         return size
 
     def _raising(self, frames: Iterable[Frame | BrokenFrame], options: PredictOptions) -> Iterator[Result]:
@@ -234,7 +234,7 @@ class Model:
         return instances
 
 
-def load(path: str | Path, **run_options: Any) -> Model:
+def load(path: str | Path, /, **run_options: Any) -> Model:
     """Open weights or any artifact; its kind is told from the bytes.
 
     Args:
@@ -280,17 +280,54 @@ def open_reference(path: Path, **run_options: Any) -> Runner:
     return ReferenceRunner(load_weights(path), sha256_of(path), ReferenceOptions.of(options))
 
 
-def _postprocess_options(thresholds: dict[str, Any]) -> PostprocessOptions:
+def class_ids(asked: int | str | Iterable[int | str], names: tuple[str, ...]) -> tuple[int, ...]:
+    """The ids of classes given by name or id, sorted.
+
+    Args:
+        asked: one or several; text of several names has commas between them.
+        names: class names by class id.
+
+    Raises:
+        UsageError: there is no such class.
+    """
+    if isinstance(asked, str):
+        # A name that holds a comma is still found by the whole of it.
+        asked = [asked] if asked in names else [word.strip() for word in asked.split(",")]
+    return tuple(sorted({_class_id(word, names) for word in ([asked] if isinstance(asked, int) else asked)}))
+
+
+def _class_id(asked: int | str, names: tuple[str, ...]) -> int:
+    if asked in names:
+        return names.index(str(asked))
+    if isinstance(asked, str) and not asked.isdecimal():
+        raise UsageError(f"the model has no class {asked!r}", hint=did_you_mean(asked, names))
+    if not 0 <= int(asked) < len(names):
+        raise UsageError(f"class id {asked}: the model has classes 0 to {len(names) - 1}")
+    return int(asked)
+
+
+def _postprocess_options(thresholds: dict[str, Any], names: tuple[str, ...]) -> PostprocessOptions:
     unknown = sorted(thresholds.keys() - PostprocessOptions.__dataclass_fields__.keys())
     if unknown:
-        from edgeseg.errors import did_you_mean
-
         raise UsageError(
             f"predict has no option {unknown[0]!r}",
             hint=did_you_mean(unknown[0], PostprocessOptions.__dataclass_fields__),
         )
     classes = thresholds.get("classes")
-    return PostprocessOptions(**{**thresholds, "classes": None if classes is None else tuple(classes)})
+    return PostprocessOptions(**{**thresholds, "classes": None if classes is None else class_ids(classes, names)})
+
+
+def _size(asked: int | Sequence[int] | None) -> tuple[int, int] | None:
+    if asked is None:
+        return None
+    sides = (asked, asked) if isinstance(asked, int) else tuple(asked)
+    if len(sides) != 2:
+        raise UsageError(f"image size {sides}: expected (height, width)")
+    return sides[0], sides[1]
+
+
+def _spaced(size: tuple[int, int]) -> str:
+    return f"{size[0]} {size[1]}"
 
 
 def _batches(frames: Iterable[Frame | BrokenFrame], count: int) -> Iterator[list[Frame | BrokenFrame]]:

@@ -1,30 +1,34 @@
 """What predict writes: drawn pictures and videos, COCO results, YOLO lines, mask PNGs.
 
 Every file is whole or absent: pictures are replaced in one step, videos and JSON are finished on close, which
-happens on Ctrl-C too.
+happens on Ctrl-C too. A file that cannot be written is an `OutputError` that names it.
 """
 
 from __future__ import annotations
 
 import abc
+import contextlib
 import json
-import tempfile
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeseg.card.classes import COCO80
-from edgeseg.errors import SourceError
-from edgeseg.files import replacing, write_atomically
+from edgeseg.errors import EnvironmentMissingError, OutputError
+from edgeseg.files import make_folder, replacing, write_atomically
 from edgeseg.predict import Result
 
 COCO_CATEGORY_IDS = tuple(i for i in range(1, 91) if i not in {12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
 """Official category id of each of the 80 classes: 1 to 90 with ten left out (instances_val2017.json)."""
 
 JPEG_QUALITY = 92
+
+FRAMES_PER_SECOND = 25.0
+"""Of a drawn video whose source does not say its own rate: the rate of European television."""
 
 
 class Writer(abc.ABC):
@@ -46,143 +50,214 @@ class FileNames:
         self._taken: set[str] = set()
 
     def of(self, result: Result) -> str:
-        """Stem for a result's own file; frames of a video are numbered."""
+        """Name without suffix of a result's own file; the frames of a video are numbered in a folder of its name."""
         stem = self.of_source(result.source)
         frame = result.frame.frame_index
-        return stem if frame is None else f"{stem}_{frame:06d}"
+        # A folder: clip_000001 may be a picture beside clip.mp4.
+        return stem if frame is None else f"{stem}/{frame:06d}"
 
     def of_source(self, source: str) -> str:
         """Stem for a whole source."""
         if source not in self._by_source:
-            stem = Path(source.partition("?")[0]).stem.replace(":", "-") or "picture"
+            stem = Path(file_name(source)).stem.replace(":", "-") or "picture"
             name, number = stem, 2
-            while name in self._taken:
+            # Some disks tell no upper case from lower case.
+            while name.casefold() in self._taken:
                 name, number = f"{stem}-{number}", number + 1
-            self._taken.add(name)
+            self._taken.add(name.casefold())
             self._by_source[source] = name
         return self._by_source[source]
+
+
+class OutputFolder:
+    """The folder of one kind of output, made at once so that a wrong one is known before anything runs.
+
+    Args:
+        folder: made where it is missing.
+        pictures: whether pictures or videos are written, which may not be mixed with those that are read.
+    """
+
+    def __init__(self, folder: Path, *, pictures: bool = True) -> None:
+        self._folder = make_folder(folder)
+        self._pictures = pictures
+        self._names = FileNames()
+
+    def path_of(self, result: Result, suffix: str) -> Path:
+        """Where a result's own file goes."""
+        return self._checked(result.source) / f"{self._names.of(result)}{suffix}"
+
+    def path_of_source(self, source: str, suffix: str) -> Path:
+        """Where the one file of a whole source goes."""
+        return self._checked(source) / f"{self._names.of_source(source)}{suffix}"
+
+    def _checked(self, source: str) -> Path:
+        read_from = Path(source)
+        if self._pictures and "://" not in source and read_from.is_file() and read_from.parent.samefile(self._folder):
+            raise OutputError(
+                f"{self._folder}: holds the source {source}, which the output could overwrite",
+                hint="write to another folder",
+            )
+        return self._folder
 
 
 class DrawnWriter(Writer):
     """Drawn pictures as JPEG, a video's drawn frames as one MP4."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._names = FileNames()
+        self._folder = OutputFolder(folder)
         self._video: _Video | None = None
 
     def write(self, result: Result) -> None:
         """Draw and write one picture, or add one frame."""
         if result.frame.frame_index is None:
-            path = self._folder / f"{self._names.of(result)}.jpg"
-            write_atomically(path, encode_picture(result.draw(), ".jpg"))
+            write_atomically(self._folder.path_of(result, ".jpg"), encode_picture(result.draw(), ".jpg"))
             return
         if self._video is None or self._video.source != result.source:
             self.close()
-            self._video = _Video(result, self._folder / f"{self._names.of_source(result.source)}.mp4")
+            self._video = _Video(result, self._folder.path_of_source(result.source, ".mp4"))
         self._video.add(result.draw())
 
     def close(self) -> None:
         """Finish the open video: what was drawn so far is playable."""
         if self._video is not None:
-            self._video.close()
-            self._video = None
+            video, self._video = self._video, None
+            video.close()
 
 
 class TextWriter(Writer):
     """YOLO-seg label lines, one file a picture."""
 
     def __init__(self, folder: Path, *, scores: bool) -> None:
-        self._folder, self._scores = folder, scores
-        self._names = FileNames()
+        self._folder, self._scores = OutputFolder(folder, pictures=False), scores
 
     def write(self, result: Result) -> None:
         """Write one label file; a picture without instances gets an empty one."""
         lines = result.instances.to_yolo_lines(scores=self._scores)
-        path = self._folder / f"{self._names.of(result)}.txt"
-        write_atomically(path, "".join(f"{line}\n" for line in lines).encode())
+        write_atomically(self._folder.path_of(result, ".txt"), "".join(f"{line}\n" for line in lines).encode())
 
 
 class MaskWriter(Writer):
     """One 16-bit PNG a picture: 0 is background, k the k-th instance, best score first."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._names = FileNames()
+        self._folder = OutputFolder(folder)
 
     def write(self, result: Result) -> None:
         """Write one label map."""
-        path = self._folder / f"{self._names.of(result)}.png"
-        write_atomically(path, encode_picture(result.instances.label_map(), ".png"))
+        write_atomically(self._folder.path_of(result, ".png"), encode_picture(result.instances.label_map(), ".png"))
 
 
 class JsonWriter(Writer):
-    """COCO results as one JSON list, streamed to disk, with `file_name` and `class_id` added.
+    """COCO results as one JSON list, streamed, with `file_name` and `class_id` added, and `frame_index` in a video.
 
-    `image_id` is the number that the file name is, as in COCO, else the position in the run. `category_id` is the
-    official one where the classes are COCO's 80, else the class id.
+    `image_id` is the number that a picture's file name is, as in COCO, else the position in the run. `category_id`
+    is the official one where the classes are COCO's 80, else the class id.
+
+    Args:
+        output: a file, which is there when the writer is closed; or an open stream, which stays open.
+        names: the model's class names.
     """
 
-    def __init__(self, path: Path, names: tuple[str, ...]) -> None:
-        self._path = path
+    def __init__(self, output: Path | TextIO, names: tuple[str, ...]) -> None:
         self._categories = COCO_CATEGORY_IDS if names == COCO80 else None
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._replacing = replacing(path)
-        self._temporary = self._replacing.__enter__()
-        self._file = self._temporary.open("w", encoding="utf-8")
         self._separator = "[\n"
+        with contextlib.ExitStack() as stack:
+            if isinstance(output, Path):
+                temporary = stack.enter_context(replacing(output))
+                self._file: TextIO = stack.enter_context(temporary.open("w", encoding="utf-8"))
+            else:
+                self._file = output
+            self._open = stack.pop_all()
 
     def write(self, result: Result) -> None:
         """Append one picture's instances."""
         for row in self._rows(result):
-            self._file.write(self._separator + json.dumps(row, ensure_ascii=False))
+            self._append(self._separator + json.dumps(row))
             self._separator = ",\n"
 
     def close(self) -> None:
-        """Close the list and put the file in its place."""
-        self._file.write("[]\n" if self._separator == "[\n" else "\n]\n")
-        self._file.close()
-        self._replacing.__exit__(None, None, None)
+        """Close the list and put the file in its place; a list that could not be written is given up."""
+        if not self._file.closed:
+            self._append("[]\n" if self._separator == "[\n" else "\n]\n")
+            self._open.close()
+
+    def _append(self, text: str) -> None:
+        # Where this fails, leaving the block deletes the half-written file and names it in the error.
+        with self._open as stack:
+            self._file.write(text)
+            self._open = stack.pop_all()
 
     def _rows(self, result: Result) -> Iterator[dict[str, Any]]:
-        stem = Path(result.source).stem
-        image_id = int(stem) if stem.isdecimal() and stem.isascii() else result.frame.index
-        rows = result.instances.to_coco(image_id, self._categories)
+        name, frame = file_name(result.source), result.frame
+        stem = Path(name).stem
+        numbered = stem.isdecimal() and stem.isascii() and frame.frame_index is None
+        rows = result.instances.to_coco(int(stem) if numbered else frame.index, self._categories)
         for row, class_id in zip(rows, result.instances.class_ids.tolist(), strict=True):
-            extra = {"file_name": Path(result.source).name, "class_id": class_id}
-            if result.frame.frame_index is not None:
-                extra["frame_index"] = result.frame.frame_index
+            extra = {"file_name": name, "class_id": class_id}
+            if frame.frame_index is not None:
+                extra["frame_index"] = frame.frame_index
             yield {**row, **extra}
 
 
 class _Video:
-    """A video being written beside its place, moved there when it is finished."""
+    """A video being written beside its place, moved there when it is finished.
+
+    The sides of an MP4 are even numbers of pixels: an odd one is made longer by a copy of the last row or column,
+    where OpenCV would cut it off.
+    """
 
     def __init__(self, first: Result, path: Path) -> None:
         import cv2
 
         self.source = first.source
-        self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.stem}-", suffix=".mp4", delete=False) as file:
-            self._temporary = Path(file.name)
-        height, width = first.picture.shape[:2]
-        rate = first.frame.frames_per_second or 25.0
-        fourcc = cv2.VideoWriter.fourcc(*"mp4v")
-        self._writer = cv2.VideoWriter(str(self._temporary), fourcc, rate, (width, height))
-        if not self._writer.isOpened():
-            self._temporary.unlink()
-            raise SourceError(f"{path}: this OpenCV cannot write MP4 video", hint="use --json or --masks instead")
+        self._path, self._frames = path, 0
+        height, width = (side + side % 2 for side in first.picture.shape[:2])
+        rate = first.frame.frames_per_second or FRAMES_PER_SECOND
+        with contextlib.ExitStack() as stack:
+            self._temporary = stack.enter_context(replacing(path))
+            # MPEG-4 part 2: the one MP4 codec that OpenCV's own wheels can write.
+            fourcc = cv2.VideoWriter.fourcc(*"mp4v")
+            self._writer = cv2.VideoWriter(str(self._temporary), fourcc, rate, (width, height))
+            if not self._writer.isOpened():
+                raise EnvironmentMissingError(
+                    f"{path}: this OpenCV cannot write MP4 video of {width}x{height} pixels",
+                    hint="use --json or --masks instead, or pip install opencv-python-headless",
+                )
+            self._open = stack.pop_all()
 
     def add(self, picture: NDArray[np.uint8]) -> None:
         """Add one RGB frame."""
-        self._writer.write(np.ascontiguousarray(picture[..., ::-1]))
+        import cv2
+
+        height, width = picture.shape[:2]
+        bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+        self._writer.write(cv2.copyMakeBorder(bgr, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE))
+        self._frames += 1
 
     def close(self) -> None:
         """Finish the container and move the file to its place."""
-        self._writer.release()
-        self._temporary.chmod(0o644)
-        self._temporary.replace(self._path)
+        with self._open:
+            self._writer.release()
+            self._check()
+
+    def _check(self) -> None:
+        """OpenCV does not say that a frame could not be written, so the file is asked how many it holds."""
+        import cv2
+
+        capture = cv2.VideoCapture(str(self._temporary))
+        held = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
+        capture.release()
+        if held != self._frames:
+            free = shutil.disk_usage(self._path.parent).free
+            raise OutputError(
+                f"{self._path}: cannot be written: {held} of {self._frames} frames arrived",
+                hint=f"{free // 10**6} MB are free there",
+            )
+
+
+def file_name(source: str) -> str:
+    """The last part of a source's name: of a path, or of a URL's path."""
+    return Path(source.partition("?")[0] if "://" in source else source).name
 
 
 def encode_picture(picture: NDArray[Any], suffix: str) -> bytes:

@@ -15,3 +15,27 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs ../shared (weights, photos, golden tensors), which a public clone does not have")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny network's weights, `edgeseg.testing.tiny`."""
+    from edgeseg.testing.tiny import write_tiny_weights
+
+    return write_tiny_weights(tmp_path_factory.mktemp("tiny") / "tiny.safetensors")
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx(tiny_weights: Path) -> Path:
+    """The tiny network as an ONNX file of fixed batch and size."""
+    from edgeseg.export import export
+
+    return export(tiny_weights, "onnx", output_dir=tiny_weights.parent / "onnx").path
+
+
+@pytest.fixture(scope="session")
+def tiny_torchscript(tiny_weights: Path) -> Path:
+    """The tiny network as TorchScript."""
+    from edgeseg.export import export
+
+    return export(tiny_weights, "torchscript", output_dir=tiny_weights.parent / "torchscript").path

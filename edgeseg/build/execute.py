@@ -18,7 +18,8 @@ from edgeseg.environment import installed_version
 from edgeseg.errors import EdgesegError, EnvironmentMissingError, GateError, StageError, UsageError
 from edgeseg.files import sha256_of
 
-REPORTED_PACKAGES = ("numpy", "opencv-python-headless", "torch")
+REPORTED_PACKAGES = {"numpy": "numpy", "opencv-python-headless": "cv2", "torch": "torch"}
+"""Distribution to the module that it is imported as."""
 
 Listener = Callable[[str, str, str], None]
 """Called with target id, stage and outcome: an empty outcome where the stage starts."""
@@ -98,7 +99,7 @@ def execute(plan: Plan, listener: Listener = lambda *_: None) -> Build:
 
 def environment() -> dict[str, str]:
     """Where the build ran."""
-    found = {name: installed_version(name.replace("opencv-python-headless", "cv2")) for name in REPORTED_PACKAGES}
+    found = {name: installed_version(name, module) for name, module in REPORTED_PACKAGES.items()}
     return {
         "edgeseg": __version__,
         "python": platform.python_version(),

@@ -200,7 +200,7 @@ class _Reader:
         if event.style is None and event.value == "<<":
             self.document.add(place, "a merge key, <<", "write the values out: a card is flat")
             return None
-        if event.style is None and not isinstance(scalar_value(event.value), str):
+        if event.style is None and any(pattern.fullmatch(event.value) for pattern, _ in CORE_SCHEMA):
             self.document.add(place, f"the key {event.value!r} is no text", f"write it in quotes: '{event.value}'")
             return None
         return str(event.value)

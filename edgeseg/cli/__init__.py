@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
+import signal
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 import click
 
 from edgeseg import __version__
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C or SIGTERM: 128 + SIGINT, as a shell reports it."""
+
+PIPE_CLOSED = 141
+"""Exit code where the reader of a pipe went away (`| head`): 128 + SIGPIPE."""
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "build": ("edgeseg.cli.build", "Export, verify and report every target of a model card."),
@@ -44,11 +53,22 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click's, with a remedy for a mistyped name."""
-        from edgeseg.errors import did_you_mean
+        from edgeseg.errors import UsageError, did_you_mean
 
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            raise click.UsageError(f"no such command {args[0]!r}; {did_you_mean(args[0], COMMANDS)}", ctx)
+            raise UsageError(f"no such command {args[0]!r}", hint=did_you_mean(args[0], COMMANDS))
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click's, but quiet where the reader of our output went away."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # What Python still holds for either stream goes nowhere, or its flush at exit would fail once more.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            for stream in (sys.stdout, sys.stderr):
+                os.dup2(nowhere, stream.fileno())
+            sys.exit(PIPE_CLOSED)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands from the table, without importing them."""
@@ -62,7 +82,8 @@ def cli() -> None:
     """Instance segmentation on edge devices, with masks proven equal to the reference.
 
     Results go to stdout; logs and progress to stderr. Exit codes: 0 all gates met, 1 a bug of ours,
-    2 usage or card, 3 environment missing, 4 a stage failed, 5 built but a gate is not met.
+    2 usage or card, 3 environment missing, 4 a stage failed, 5 built but a gate is not met,
+    130 interrupted.
     """
 
 
@@ -73,14 +94,36 @@ def main() -> None:
     # Broken pictures and absent cameras are reported by us, once, with the file's name.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    # A service manager's stop finishes files as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file name may hold what the terminal cannot show.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    sys.exit(_run())
+
+
+def _run() -> int:
     from edgeseg.errors import EdgesegError
 
     try:
-        cli(prog_name="edgeseg")
+        code = cli.main(prog_name="edgeseg", standalone_mode=False)
     except EdgesegError as error:
         click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader of our stdout went away (`| head`): point stdout elsewhere so that the exit stays quiet.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        return error.exit_code
+    except click.ClickException as error:
+        _show(error)
+        return error.exit_code
+    except click.Abort:
+        return INTERRUPTED
+    # `--help` and `--version` give their exit code, a command None.
+    return code if isinstance(code, int) else 0
+
+
+def _show(error: click.ClickException) -> None:
+    """A mistake that click found, in the form of our own errors; bare `edgeseg` shows its help."""
+    if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+        error.show()
+        return
+    click.echo(f"error: {error.format_message()}", err=True)
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        click.echo(f"  hint: {error.ctx.command_path} --help", err=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 from pathlib import Path
+from typing import Any
 
 import click
 
-from edgeseg.cli.output import emit_json, parse_pairs, verbosity
+from edgeseg.cli.output import emit_json, is_quiet, parse_pairs, verbosity
 
 
 @click.command(context_settings={"show_default": True})
@@ -30,8 +33,6 @@ def command(  # noqa: PLR0913 - one parameter per option of the command line
     as_json: bool,
 ) -> None:
     """Export weights to one format and print the artifact's path."""
-    import json
-
     from edgeseg.export import export
 
     artifact = export(
@@ -41,10 +42,23 @@ def command(  # noqa: PLR0913 - one parameter per option of the command line
         precision=precision,
         image_size=image_size,
         name=name,
-        **parse_pairs(option, "--option"),
+        **_target_options(option),
     )
     if as_json:
         emit_json({"path": str(artifact.path), **json.loads(artifact.metadata.to_json())})
         return
     click.echo(artifact.path)
-    click.echo(f"next: edgeseg verify {artifact.path} --against {model}", err=True)
+    if not is_quiet():
+        click.echo(f"next: edgeseg verify {artifact.path} --against {model}", err=True)
+
+
+def _target_options(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """Options of the target; what this command has a flag of its own for is refused."""
+    from edgeseg.errors import UsageError
+    from edgeseg.export import export
+
+    options = parse_pairs(pairs, "--option")
+    own = sorted(options.keys() & inspect.signature(export).parameters.keys())
+    if own:
+        raise UsageError(f"--option {own[0]}: is no option of a target", hint="edgeseg export --help")
+    return options

@@ -1,30 +1,45 @@
-"""What every command shares: verbosity, JSON to stdout or a file, logs to stderr."""
+"""What every command shares: verbosity, JSON to stdout or a file, logs and progress to stderr."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from edgeseg.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def verbosity(function: F) -> F:
     """Add ``-q`` and ``-v``, applied as soon as they are parsed; the command takes no argument for them."""
-    quiet = click.option(
-        "-q", "--quiet", is_flag=True, expose_value=False, is_eager=True, callback=_quiet, help="Errors only."
-    )
-    verbose = click.option(
-        "-v", "--verbose", is_flag=True, expose_value=False, is_eager=True, callback=_verbose, help="Debug log."
-    )
-    return quiet(verbose(function))
+    for flags, level, text in (
+        (("-q", "--quiet"), logging.ERROR, "Errors only."),
+        (("-v", "--verbose"), logging.DEBUG, "Debug log."),
+    ):
+        option = click.option(
+            *flags,
+            "log_level",
+            type=click.UNPROCESSED,
+            flag_value=level,
+            default=logging.INFO,
+            show_default=False,
+            expose_value=False,
+            is_eager=True,
+            callback=_configure,
+            help=text,
+        )
+        function = option(function)
+    return function
 
 
 def is_quiet() -> bool:
@@ -40,7 +55,8 @@ def emit_json(data: Any, file: str = "-") -> None:
     else:
         from edgeseg.files import write_atomically
 
-        write_atomically(Path(file), text.encode())
+        # A file name of a Linux disk may hold bytes that are no text: they become JSON's \udcXX.
+        write_atomically(Path(file), text.encode(errors="backslashreplace"))
 
 
 def parse_pairs(pairs: tuple[str, ...], what: str) -> dict[str, Any]:
@@ -59,37 +75,57 @@ def parse_pairs(pairs: tuple[str, ...], what: str) -> dict[str, Any]:
     return parsed
 
 
-def _configure(level: int) -> None:
-    from rich.console import Console
-    from rich.logging import RichHandler
+class Steps:
+    """A progress bar; calling it advances it by one."""
 
-    handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False, markup=False)
-    logger = logging.getLogger("edgeseg")
-    logger.handlers[:] = [handler]
-    logger.setLevel(level)
-    logger.propagate = False
+    def __init__(self, bar: Progress, total: int | None, what: str) -> None:
+        self._bar = bar
+        self._task = bar.add_task(what, total=total)
 
+    def __call__(self) -> None:
+        """One more is done."""
+        self._bar.advance(self._task)
 
-def _quiet(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    if value:
-        _configure(logging.ERROR)
-    elif not logging.getLogger("edgeseg").handlers:
-        _configure(logging.INFO)
-
-
-def _verbose(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    if value:
-        _configure(logging.DEBUG)
+    def echo(self, line: str) -> None:
+        """Print a line of results to stdout: above the bar where both are on one terminal."""
+        if self._bar.disable or not sys.stdout.isatty():
+            click.echo(line)
+        else:
+            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextlib.contextmanager
-def progress_bar(what: str, total: int | None) -> Iterator[Callable[[], None]]:
-    """A progress bar on stderr, absent where it is no terminal or with ``-q``; yields what advances it by one."""
+def progress_bar(what: str, total: int | None) -> Iterator[Steps]:
+    """A progress bar on stderr, absent where it is no terminal or with ``-q``."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=is_quiet() or not console.is_terminal) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda: bar.advance(task)
+    # stdout stays as it is: Rich would send results to the bar's stderr.
+    with Progress(
+        *columns,
+        console=console,
+        transient=True,
+        redirect_stdout=False,
+        disable=is_quiet() or not console.is_terminal,
+    ) as bar:
+        yield Steps(bar, total, what)
+
+
+class _Messages(logging.Handler):
+    """Log records as lines on stderr, in the form of our errors: ``warning: ...``."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record; Rich puts it above a live bar, since it takes the place of `sys.stderr`."""
+        with contextlib.suppress(BrokenPipeError):
+            level = record.levelname.lower()
+            text = self.format(record)
+            print(text if level == "info" else f"{level}: {text}", file=sys.stderr)  # noqa: T201 - the command line
+
+
+def _configure(ctx: click.Context, param: click.Parameter, value: int) -> None:
+    logger = logging.getLogger("edgeseg")
+    logger.handlers[:] = [_Messages()]
+    logger.setLevel(value)
+    logger.propagate = False

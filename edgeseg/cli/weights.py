@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from edgeseg.cli.output import emit_json, verbosity
+from edgeseg.cli.output import emit_json, is_quiet, verbosity
+
+SHOWN_CLASSES = 8
 
 
 @click.group()
@@ -34,7 +37,7 @@ def import_weights(source: Path, destination: Path, license_name: str | None) ->
         weights = replace(weights, metadata=replace(weights.metadata, license=license_name))
     save_weights(weights, destination)
     click.echo(destination)
-    if not weights.metadata.license:
+    if not weights.metadata.license and not is_quiet():
         click.echo("the checkpoint names no licence; --license NAME keeps one in every artifact", err=True)
 
 
@@ -47,12 +50,27 @@ def show(weights: Path, as_json: bool) -> None:
     from edgeseg.model.weights import load_weights
 
     loaded = load_weights(weights)
-    metadata = json.loads(loaded.metadata.to_json())
-    learned = [a for name, a in loaded.tensors.items() if "running_" not in name]
-    facts: dict[str, Any] = {**metadata, "parameters": int(sum(array.size for array in learned))}
+    learned = [array for name, array in loaded.tensors.items() if "running_" not in name]
+    facts = {**json.loads(loaded.metadata.to_json()), "parameters": int(sum(array.size for array in learned))}
     if as_json:
         emit_json(facts)
         return
-    facts["names"] = f"{len(metadata['names'])}: " + ", ".join(metadata["names"][:8]) + " ..."[: len(facts["names"])]
-    for name, value in facts.items():
-        click.echo(f"{name:<12} {value}")
+    for name, value in _shown(facts):
+        click.echo(f"{name:<16} {value}")
+
+
+def _shown(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Name and text of each fact that is known, the most asked for first; `--json` has all of them."""
+    names, image_size, arguments = facts["names"], facts["image_size"], facts["train_args"]
+    yield "family", f"{facts['family']} {facts['scale']}".rstrip()
+    yield "parameters", f"{facts['parameters']:,}"
+    yield "image size", f"{image_size[0]} {image_size[1]} (height width)"
+    yield "classes", f"{len(names)}: " + ", ".join(names[:SHOWN_CLASSES]) + ", ..." * (len(names) > SHOWN_CLASSES)
+    yield "licence", facts["license"] or "not stated"
+    if facts["missing"]:
+        yield "missing", ", ".join(facts["missing"])
+    for name, value in (("trained on", facts["data"]), *((f"source {k}", v) for k, v in facts["source"].items())):
+        if value:
+            yield name, str(value)
+    if arguments:
+        yield "train arguments", f"{len(arguments)}, see --json"

@@ -6,12 +6,16 @@ Coordinates are continuous: pixel i covers [i, i + 1), its centre is i + 0.5. A 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeseg.tensors import Array
+
+CHANNEL_POSITIONS: Mapping[str, tuple[int, int, int]] = {"rgb": (0, 1, 2), "bgr": (2, 1, 0)}
+"""Where red, green and blue go in the network's input."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,6 @@ def to_input(letterboxed: list[NDArray[np.uint8]], *, scale: float = 1 / 255, ch
     height, width = letterboxed[0].shape[:2]
     batch = np.empty((len(letterboxed), 3, height, width), np.float32)
     for picture, planes in zip(letterboxed, batch, strict=True):
-        for channel, plane in zip(cv2.split(picture), planes if channel_order == "rgb" else planes[::-1], strict=True):
-            np.multiply(channel, np.float32(scale), out=plane)
+        for channel, position in zip(cv2.split(picture), CHANNEL_POSITIONS[channel_order], strict=True):
+            np.multiply(channel, np.float32(scale), out=planes[position])
     return batch

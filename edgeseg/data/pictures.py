@@ -44,18 +44,20 @@ def drawn(pictures: list[Path], count: int, seed: int) -> list[Path]:
 
 def _coco(annotations: Path, images: Path | None) -> list[Path]:
     try:
-        names = [row["file_name"] for row in json.loads(annotations.read_bytes())["images"]]
-    except (ValueError, KeyError, TypeError) as error:
+        names = [Path(row["file_name"]) for row in json.loads(annotations.read_bytes())["images"]]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise SourceError(f"{annotations}: no COCO instances file: {error!r}") from error
+    if not names:
+        return []
     folder, stem = annotations.parent, annotations.stem
     tried = [images] if images else [
         folder, folder / "images", folder.parent / "images" / stem, folder.parent / "images", folder.parent / stem
     ]  # fmt: skip
     for place in tried:
-        if names and (place / names[0]).is_file():
+        if (place / names[0]).is_file():
             return [place / name for name in names]
     raise SourceError(
-        f"{annotations}: its pictures (such as {names[:1]}) are in none of " + ", ".join(str(p) for p in tried),
+        f"{annotations}: its pictures (such as {names[0]}) are in none of " + ", ".join(str(p) for p in tried),
         hint="name their folder: data.val: {annotations: ..., images: ...}",
     )
 
@@ -65,7 +67,7 @@ def _yolo(path: Path) -> list[Path]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         root = path.parent / str(content.get("path") or ".")
         parts = content.get("val") or content["train"]
-    except (OSError, yaml.YAMLError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, yaml.YAMLError, KeyError, AttributeError, RecursionError) as error:
         raise SourceError(f"{path}: no YOLO-seg data set file: {error!r}") from error
     found: list[Path] = []
     for part in parts if isinstance(parts, list) else [parts]:

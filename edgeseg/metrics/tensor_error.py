@@ -36,9 +36,10 @@ class TensorError:
     _first: tuple[Array, Array] | None = field(default=None, repr=False)
 
     def add(self, reference: Array, found: Array) -> None:
-        """Add one pair of equal shapes; a NaN makes every statistic NaN."""
+        """Add one pair of equal shapes; a NaN, or two infinities, make every statistic of the error NaN."""
         wide_reference, wide_found = _flat(reference), _flat(found)
-        error = wide_found - wide_reference
+        with np.errstate(invalid="ignore"):
+            error = wide_found - wide_reference
         largest = float(np.abs(error).max(initial=0.0))
         self.max_abs = math.nan if math.isnan(largest) or math.isnan(self.max_abs) else max(self.max_abs, largest)
         self._count += error.size
@@ -61,7 +62,9 @@ class TensorError:
 
     @property
     def relative(self) -> float:
-        """Root of the error's energy over the reference's."""
+        """Root of the error's energy over the reference's; 0 where there is no error, of an empty reference too."""
+        if self._error_squares == 0:
+            return 0.0
         return math.sqrt(self._error_squares / self._reference_squares) if self._reference_squares else math.inf
 
     def summary(self) -> dict[str, float | str]:
@@ -73,7 +76,7 @@ class TensorError:
             "max_abs": self.max_abs,
             "mean_abs": self._abs / max(self._count, 1),
             "mean_signed": self._signed / max(self._count, 1),
-            "sqnr_db": 10 * math.log10(ratio) if ratio > 0 else -math.inf,
+            "sqnr_db": -math.inf if ratio == 0 else 10 * math.log10(ratio),
             "cosine": self._products / norms if norms else math.nan,
             "reference_rms": math.sqrt(self._reference_squares / max(self._count, 1)),
         }

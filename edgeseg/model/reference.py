@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
 import torch
+from pydantic import Field
 
-from edgeseg.errors import WeightsError
+from edgeseg.errors import EnvironmentMissingError, WeightsError
 from edgeseg.metadata import ArtifactMetadata
 from edgeseg.model.config import NetworkConfig, check_image_size
 from edgeseg.model.fuse import fused
@@ -19,6 +20,13 @@ from edgeseg.tensors import INPUT_NAME, RAW_OUTPUT_NAMES, Array, input_spec, raw
 
 FORMAT = "pytorch"
 
+_DEVICES: Mapping[str, Callable[[], bool]] = {
+    "cpu": lambda: True,
+    "cuda": torch.cuda.is_available,
+    "mps": torch.backends.mps.is_available,
+}
+"""Device to whether it is there."""
+
 
 class ReferenceOptions(Options):
     """How the reference runs.
@@ -28,7 +36,7 @@ class ReferenceOptions(Options):
         device: where to run.
     """
 
-    threads: int | None = None
+    threads: int | None = Field(None, ge=1)
     device: Literal["cpu", "cuda", "mps"] = "cpu"
 
 
@@ -38,6 +46,10 @@ class ReferenceRunner(Runner):
     def __init__(self, weights: Weights, weights_sha256: str = "", options: ReferenceOptions | None = None) -> None:
         options = options or ReferenceOptions()
         super().__init__(_metadata(weights, weights_sha256))
+        if not _DEVICES[options.device]():
+            raise EnvironmentMissingError(
+                f"torch {torch.__version__} here sees no {options.device} device", hint="run with --option device=cpu"
+            )
         if options.threads is not None:
             torch.set_num_threads(options.threads)
         self._device = torch.device(options.device)
@@ -68,7 +80,8 @@ def build_network(weights: Weights) -> SegmentationNetwork:
     """
     if weights.metadata.missing:
         raise WeightsError(
-            "these weights have no " + ", ".join(weights.metadata.missing) + "*: they come from a detector",
+            f"{weights.metadata.source.get('file', 'these weights')}: no tensors of "
+            f"{', '.join(weights.metadata.missing)}: they come from a detector",
             hint="they are a start for training; give segmentation weights to predict, verify or export",
         )
     network = SegmentationNetwork(weights.config)

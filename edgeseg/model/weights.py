@@ -1,6 +1,6 @@
 """Weights: tensors under our names with what is known about them, from safetensors or a foreign checkpoint.
 
-Reading needs no torch; only `check_fits` builds the network, on the meta device, to compare every shape.
+Reading needs no torch; only `shape_problems` builds the network, on the meta device, to compare every shape.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgeseg.errors import WeightsError
 from edgeseg.model.checkpoint import Checkpoint, read_checkpoint
-from edgeseg.model.config import FAMILY, SCALES, NetworkConfig, scale_of
+from edgeseg.model.config import FAMILY, SCALES, STRIDE_MULTIPLE, NetworkConfig, scale_of
 from edgeseg.model.safetensors_file import is_safetensors, read_weights, write_weights
 from edgeseg.tensors import Array
 
@@ -23,6 +25,10 @@ logger = logging.getLogger(__name__)
 
 METADATA_KEY = "edgeseg"
 MASK_BRANCHES = ("head.coef.", "head.proto.")
+MAX_CHANNELS = 65_535
+MAX_REPEATS = 100
+"""Far above any network of the family (640 channels, 6 repeats); a hostile file could ask for one without end."""
+
 SUPPORTED = f"supported: {FAMILY} and yolov8 detection checkpoints, scales " + ", ".join(SCALES)
 
 FLAT_NAMES: Mapping[str, str] = {
@@ -90,9 +96,11 @@ class WeightsMetadata:
             if data.pop("schema") != 1:
                 raise WeightsError(f"{where}: weights metadata of another schema", hint="update edgeseg")
             height, width = data.pop("image_size")
-            names, missing = tuple(data.pop("names")), tuple(data.pop("missing"))
-            return cls(names=names, missing=missing, image_size=(int(height), int(width)), **data)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            names, missing = data.pop("names"), tuple(data.pop("missing"))
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise TypeError("names is no list of texts")
+            return cls(names=tuple(names), missing=missing, image_size=(int(height), int(width)), **data)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise WeightsError(f"{where}: weights metadata is not readable: {error!r}") from error
 
 
@@ -136,11 +144,7 @@ def import_checkpoint(path: Path) -> Weights:
     """
     checkpoint = read_checkpoint(path)
     tensors = {_our_name(name, path, checkpoint): array.astype("float32") for name, array in _kept(checkpoint)}
-    missing = tuple(p for p in MASK_BRANCHES if not any(name.startswith(p) for name in tensors))
-    if missing:
-        logger.warning(
-            "%s is a detection checkpoint: everything but the mask branches (%s) was read", path, ", ".join(missing)
-        )
+    missing = () if any(name.startswith(MASK_BRANCHES) for name in tensors) else MASK_BRANCHES
     config = _config_of(tensors, path)
     args = checkpoint.train_args
     metadata = WeightsMetadata(
@@ -158,11 +162,24 @@ def import_checkpoint(path: Path) -> Weights:
             "version": checkpoint.version,
         },
     )
-    return checked(tensors, metadata, path)
+    weights = checked(tensors, metadata, path)
+    if missing:
+        logger.warning(
+            "%s is a detection checkpoint: everything but the mask branches (%s) was read", path, ", ".join(missing)
+        )
+    return weights
 
 
 def checked(tensors: dict[str, Array], metadata: WeightsMetadata, where: Path) -> Weights:
-    """Weights whose every name and shape fits the network that their own shapes describe."""
+    """Weights whose every name and shape fits the network that their own shapes describe, all values finite.
+
+    Raises:
+        WeightsError: a name, shape or value does not fit.
+    """
+    if metadata.family != FAMILY:
+        raise WeightsError(f"{where}: weights of the family {metadata.family!r}", hint=SUPPORTED)
+    if metadata.missing not in ((), MASK_BRANCHES):
+        raise WeightsError(f"{where}: lacks {metadata.missing}, expected nothing or {MASK_BRANCHES}", hint=SUPPORTED)
     config = _config_of(tensors, where)
     if len(metadata.names) != config.num_classes:
         raise WeightsError(f"{where}: {len(metadata.names)} class names for a head of {config.num_classes} classes")
@@ -170,6 +187,12 @@ def checked(tensors: dict[str, Array], metadata: WeightsMetadata, where: Path) -
     if problems:
         shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
         raise WeightsError(f"{where}: not {FAMILY} weights: {shown}", hint=SUPPORTED)
+    broken = [name for name, array in tensors.items() if not np.isfinite(array).all()]
+    if broken:
+        raise WeightsError(
+            f"{where}: {len(broken)} tensors hold values that are not finite, {broken[0]} first",
+            hint="the training that wrote them diverged: take an earlier checkpoint",
+        )
     return Weights(tensors, metadata, config)
 
 
@@ -200,7 +223,7 @@ def _our_name(name: str, path: Path, checkpoint: Checkpoint) -> str:
         flat, _, branch = flat.partition(".")
         rest = f"{branch}.{rest}"
     if flat not in FLAT_NAMES:
-        kinds = ", ".join(sorted(set(checkpoint.module_classes.values()))) or "unknown modules"
+        kinds = ", ".join(sorted(set(checkpoint.module_classes.values()))[:20]) or "unknown modules"
         raise WeightsError(
             f"{path}: another family: the tensor {name!r} has no place in {FAMILY} (found: {kinds})", hint=SUPPORTED
         )
@@ -213,11 +236,19 @@ def _config_of(tensors: Mapping[str, Array], where: Path) -> NetworkConfig:
     def out_channels(name: str) -> int:
         if name not in tensors:
             raise WeightsError(f"{where}: not {FAMILY} weights: {name} is missing", hint=SUPPORTED)
-        return int(tensors[name].shape[0])
+        shape = tensors[name].shape
+        if not shape or not 1 <= shape[0] <= MAX_CHANNELS:
+            raise WeightsError(
+                f"{where}: not {FAMILY} weights: {name} has shape {shape}, expected 1 to {MAX_CHANNELS} channels first",
+                hint=SUPPORTED,
+            )
+        return int(shape[0])
 
     def repeats(stage: str) -> int:
-        found = {n.split(".m.")[1].split(".")[0] for n in tensors if n.startswith(f"{stage}.m.")}
-        return len(found)
+        found = len({n.split(".m.")[1].split(".")[0] for n in tensors if n.startswith(f"{stage}.m.")})
+        if not 1 <= found <= MAX_REPEATS:
+            raise WeightsError(f"{where}: not {FAMILY} weights: {stage} has {found} bottlenecks", hint=SUPPORTED)
+        return found
 
     stages = ("stem", "down2", "down3", "down4", "down5")
     c1, c2, c3, c4, c5 = (out_channels(f"backbone.{stage}.conv.weight") for stage in stages)
@@ -235,9 +266,10 @@ def _config_of(tensors: Mapping[str, Array], where: Path) -> NetworkConfig:
 
 
 def _trained_size(args: Mapping[str, Any]) -> tuple[int, int]:
-    size = args.get("imgsz", 640)
-    if isinstance(size, int) and size > 0:
-        return (size, size)
-    if isinstance(size, list | tuple) and len(size) == 2:
-        return (int(size[0]), int(size[1]))
-    return (640, 640)
+    """What the arguments tell, rounded up to what the network takes, as the trainer did; else the published 640."""
+    size = args.get("imgsz")
+    sides = size if isinstance(size, list | tuple) else (size, size)
+    if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
+        return (640, 640)
+    height, width = (-(-side // STRIDE_MULTIPLE) * STRIDE_MULTIPLE for side in sides)
+    return (height, width)

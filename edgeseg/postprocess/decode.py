@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeseg.errors import ContractError
 from edgeseg.tensors import LEVELS, NUM_COEFFICIENTS, REG_MAX, Array
 
 Floats = NDArray[np.float32]
@@ -45,7 +46,7 @@ class Selection:
     Attributes:
         score: a candidate's probability is above this.
         multi_label: every class of a point above the threshold is a candidate, not only its best one.
-        classes: class ids to keep; None keeps all.
+        classes: class ids to keep of what would be found without it; None keeps all.
         limit: at most this many, the best first (30,000 in the published evaluation).
     """
 
@@ -65,6 +66,9 @@ def decode_raw(outputs: Mapping[str, Array], index: int, selection: Selection) -
 
     Returns:
         Candidates, best score first.
+
+    Raises:
+        ContractError: a value that counts is not finite.
     """
     # sigmoid is monotonic: comparing logits with the threshold's logit saves 8400 x nc exponentials.
     floor = _logit(selection.score)
@@ -72,9 +76,9 @@ def decode_raw(outputs: Mapping[str, Array], index: int, selection: Selection) -
     for level, stride in LEVELS:
         logits = outputs[f"{level}_cls"][index]
         width = logits.shape[2]
-        points, class_ids, found = _select(logits.reshape(logits.shape[0], -1), floor, selection)
-        box = outputs[f"{level}_box"][index].reshape(4 * REG_MAX, -1)[:, points]
-        coefficients = outputs[f"{level}_coef"][index].reshape(NUM_COEFFICIENTS, -1)[:, points].T
+        points, class_ids, found = _select(logits.reshape(len(logits), -1), floor, selection, f"{level}_cls")
+        box = _columns(outputs, f"{level}_box", index, points)
+        coefficients = _columns(outputs, f"{level}_coef", index, points).T
         parts.append(Candidates(_boxes(box, points, width, stride), sigmoid(found), class_ids, coefficients))
     return _best_first(_joined(parts), selection.limit)
 
@@ -83,10 +87,11 @@ def decode_decoded(outputs: Mapping[str, Array], index: int, selection: Selectio
     """`decode_raw` for the peer's layout: output0 (B, 4 + nc + 32, N) of cxcywh px, probabilities, coefficients."""
     table = outputs["output0"][index]
     scores = table[4:-NUM_COEFFICIENTS]
-    points, class_ids, found = _select(scores, selection.score, selection)
-    cx, cy, width, height = table[:4, points]
+    points, class_ids, found = _select(scores, selection.score, selection, "output0")
+    columns = _columns(outputs, "output0", index, points)
+    cx, cy, width, height = columns[:4]
     xyxy = np.stack([cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2], axis=1)
-    coefficients = table[-NUM_COEFFICIENTS:, points].T
+    coefficients = columns[-NUM_COEFFICIENTS:].T
     return _best_first(Candidates(xyxy, found, class_ids, coefficients), selection.limit)
 
 
@@ -106,26 +111,44 @@ def expected_distances(box_logits: Floats) -> Floats:
         (4, K) distances in strides.
     """
     bins = box_logits.reshape(4, REG_MAX, -1)
-    weights = np.exp(bins - bins.max(axis=1, keepdims=True))
+    with np.errstate(invalid="ignore"):  # an infinite logit gives NaN, which whoever uses the box refuses
+        weights = np.exp(bins - bins.max(axis=1, keepdims=True))
     means: Floats = np.einsum("sbk,b->sk", weights, _BINS) / weights.sum(axis=1)
     return means
 
 
-def _select(scores: Floats, floor: float, selection: Selection) -> tuple[NDArray[np.intp], NDArray[np.int64], Floats]:
-    """Points, class ids and scores above `floor` of a (nc, points) map."""
-    wanted = None if selection.classes is None else np.asarray(selection.classes, np.int64)
-    rows = scores if wanted is None else scores[wanted]
-    if rows.shape[0] == 0:
-        return np.empty(0, np.intp), np.empty(0, np.int64), np.empty(0, np.float32)
-    points = np.flatnonzero(rows.max(axis=0) > floor)
-    columns = rows[:, points]
+def _select(
+    scores: Floats, floor: float, selection: Selection, name: str
+) -> tuple[NDArray[np.intp], NDArray[np.int64], Floats]:
+    """Points, class ids and scores above `floor` of a (nc, points) map of the tensor `name`."""
+    best = _finite(scores.max(axis=0), name)
+    points = np.flatnonzero(best > floor)
+    columns = scores[:, points]
     if selection.multi_label:
         class_ids, position = np.nonzero(columns > floor)
     else:
         class_ids, position = columns.argmax(axis=0), np.arange(points.size)
-    found = columns[class_ids, position]
-    ids = class_ids.astype(np.int64) if wanted is None else wanted[class_ids]
-    return points[position], ids, found
+    if selection.classes is not None:
+        wanted = np.isin(class_ids, selection.classes)
+        class_ids, position = class_ids[wanted], position[wanted]
+    return points[position], class_ids.astype(np.int64), columns[class_ids, position]
+
+
+def _columns(outputs: Mapping[str, Array], name: str, index: int, points: NDArray[np.intp]) -> Floats:
+    """(channels, K) of one tensor of one picture at K points."""
+    tensor = outputs[name][index]
+    return _finite(tensor.reshape(len(tensor), -1)[:, points], name)
+
+
+def _finite(values: Floats, name: str) -> Floats:
+    # A NaN compares as False everywhere: unnoticed, it would drop objects, or suppress none of their doubles.
+    broken = values.size - np.count_nonzero(np.isfinite(values))
+    if broken:
+        raise ContractError(
+            f"{name}: {broken} values that count are not finite",
+            hint="the network overflows, or its weights are damaged: verify the artifact against its weights",
+        )
+    return values
 
 
 def _boxes(box_logits: Floats, points: NDArray[np.intp], width: int, stride: int) -> Floats:

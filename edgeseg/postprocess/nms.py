@@ -23,17 +23,28 @@ def nms(
     Returns:
         Indices, ascending, hence best score first.
     """
-    # A class's boxes are moved to a plane of their own, so that one comparison serves both modes.
-    # In float64: the offset of a high class id would eat float32's sub-pixel digits.
-    boxes = xyxy.astype(np.float64)
-    if class_ids is not None and boxes.size:
-        boxes += (class_ids * (np.ptp(boxes) + 1))[:, None]
-    kept = np.empty(0, np.intp)
-    for start in range(0, len(boxes), BLOCK):
-        block = np.arange(start, min(start + BLOCK, len(boxes)))
-        alive = ~np.any(box_iou(boxes[block], boxes[kept]) > iou_threshold, axis=1)
-        suppresses = box_iou(boxes[block], boxes[block]) > iou_threshold
-        for i in range(len(block)):
+    if class_ids is None:
+        return _greedy(xyxy, np.arange(len(xyxy)), iou_threshold, max_detections)
+    # Class by class, then the best of all: what one pass over all classes would keep, without comparing across them.
+    by_class = np.argsort(class_ids, kind="stable")
+    starts = np.flatnonzero(np.diff(class_ids[by_class])) + 1
+    kept = [_greedy(xyxy, group, iou_threshold, max_detections) for group in np.split(by_class, starts)]
+    return np.sort(np.concatenate(kept))[:max_detections]
+
+
+def _greedy(
+    xyxy: NDArray[np.float32], order: NDArray[np.intp], iou_threshold: float, max_detections: int
+) -> NDArray[np.intp]:
+    """Those of the boxes at `order`, best first, that no better kept one suppresses."""
+    kept = order[:0]
+    for start in range(0, len(order), BLOCK):
+        block = order[start : start + BLOCK]
+        if len(kept):
+            block = block[~np.any(box_iou(xyxy[block], xyxy[kept]) > iou_threshold, axis=1)]
+        suppresses = box_iou(xyxy[block], xyxy[block]) > iou_threshold
+        alive = np.ones(len(block), bool)
+        # A box that suppresses nobody needs no look: most of them.
+        for i in np.flatnonzero(suppresses.sum(axis=1) > 1):
             if alive[i]:
                 alive[i + 1 :] &= ~suppresses[i, i + 1 :]
         kept = np.concatenate([kept, block[alive]])[:max_detections]
@@ -44,11 +55,11 @@ def nms(
 
 def box_iou(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
     """Pairwise IoU of (N, 4) and (M, 4) xyxy boxes: (N, M); 0 where both are empty."""
-    top_left = np.maximum(a[:, None, :2], b[None, :, :2])
-    bottom_right = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    inside = np.clip(bottom_right - top_left, 0, None).prod(axis=2)
-    area_a = (a[:, 2:] - a[:, :2]).prod(axis=1)
-    area_b = (b[:, 2:] - b[:, :2]).prod(axis=1)
-    union = area_a[:, None] + area_b[None, :] - inside
-    iou: NDArray[np.float64] = np.divide(inside, union, out=np.zeros_like(inside, np.float64), where=union > 0)
+    left, top, right, bottom = a.astype(np.float64).T[:, :, None]
+    other_left, other_top, other_right, other_bottom = b.astype(np.float64).T[:, None, :]
+    width = np.minimum(right, other_right) - np.maximum(left, other_left)
+    height = np.minimum(bottom, other_bottom) - np.maximum(top, other_top)
+    inside = np.maximum(width, 0) * np.maximum(height, 0)
+    union = (right - left) * (bottom - top) + (other_right - other_left) * (other_bottom - other_top) - inside
+    iou: NDArray[np.float64] = np.divide(inside, union, out=np.zeros_like(inside), where=union > 0)
     return iou

@@ -16,11 +16,13 @@ from edgeseg.postprocess.masks import crop_masks
 from edgeseg.postprocess.nms import nms
 from edgeseg.tensors import Array
 
-_DECODERS: Mapping[Head, tuple[Callable[[Mapping[str, Array], int, Selection], Candidates], str]] = {
-    "raw": (decode_raw, "proto"),
-    "decoded": (decode_decoded, "output1"),
+_DECODERS: Mapping[Head, Callable[[Mapping[str, Array], int, Selection], Candidates]] = {
+    "raw": decode_raw,
+    "decoded": decode_decoded,
 }
-"""Head layout to its decoder and the name of its prototypes."""
+
+PROTOTYPES: Mapping[Head, str] = {"raw": "proto", "decoded": "output1"}
+"""Name of the prototypes in each layout."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,8 @@ class PostprocessOptions:
 
 def candidates_of(outputs: Mapping[str, Array], index: int, head: Head, options: PostprocessOptions) -> Candidates:
     """Decoded and suppressed candidates of one picture, best first, in letterbox pixels."""
-    decode, _ = _DECODERS[head]
     selection = Selection(options.score, options.multi_label, options.classes)
-    found = decode(outputs, index, selection)
+    found = _DECODERS[head](outputs, index, selection)
     classes = None if options.class_agnostic else found.class_ids
     return found.take(nms(found.xyxy, classes, options.iou, options.max_detections))
 
@@ -98,7 +99,7 @@ def to_instances(  # noqa: PLR0913 - the second half of `postprocess`, timed apa
     inside = np.flatnonzero((xyxy[:, 2:] > xyxy[:, :2]).all(axis=1))
     if len(inside) < len(xyxy):
         found, xyxy = found.take(inside), xyxy[inside]
-    masks = crop_masks(outputs[_DECODERS[head][1]][index], found.coefficients, xyxy, place) if options.masks else None
+    masks = crop_masks(outputs[PROTOTYPES[head]][index], found.coefficients, xyxy, place) if options.masks else None
     return Instances(
         xyxy=xyxy,
         scores=found.scores,

@@ -124,10 +124,12 @@ def _network(seed: int) -> SegmentationNetwork:
     batch = to_input([letterbox(frame.picture, IMAGE_SIZE)[0] for frame in tiny_frames()])
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     with torch.no_grad():
-        for parameter in network.parameters():
+        for name, parameter in network.named_parameters():
+            # He initialisation, from our own generator: the global one belongs to the caller.
             if parameter.dim() > 1:
-                # He initialisation, from our own generator: the global one belongs to the caller.
                 parameter.copy_(torch.randn(parameter.shape, generator=random) * (2 / parameter[0].numel()) ** 0.5)
+            elif ".bn." not in name:
+                parameter.zero_()
         for norm in norms:
             norm.momentum = None
         # One training pass measures the statistics; then they are moved, so that a lost normalisation shows.

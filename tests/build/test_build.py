@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from edgeseg.build import execute as execution
 from edgeseg.build.execute import Build, execute
 from edgeseg.build.plan import Plan, make_plan
 from edgeseg.build.stage import StageRequest, StageResult, run_stage
+from edgeseg.build.steps import TARGET_STEPS
 from edgeseg.card.load import load_card
 from edgeseg.card.resolve import resolve
 from edgeseg.errors import EnvironmentMissingError, GateError, StageError, UsageError
@@ -98,15 +98,15 @@ def test_build_ends_with_a_gate_error_when_a_gate_is_not_met(weights: Path, tmp_
 
 
 def test_other_targets_go_on_when_one_fails(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    export = execution.TARGET_STEPS[0]
+    export = TARGET_STEPS[0]
 
     def fails_for_onnx(request: StageRequest) -> StageResult:
         if request.parameters["format"] == "onnx":
             raise RuntimeError("the converter crashed")
         return export.work(request)
 
-    steps = (dataclasses.replace(export, work=fails_for_onnx), *execution.TARGET_STEPS[1:])
-    monkeypatch.setattr(execution, "TARGET_STEPS", steps)
+    steps = (dataclasses.replace(export, work=fails_for_onnx), *TARGET_STEPS[1:])
+    monkeypatch.setattr("edgeseg.build.execute.TARGET_STEPS", steps)
     build = execute(_plan(weights, tmp_path, ["onnx", "torchscript"]))
     assert [target.outcome for target in build.targets] == ["export_failed", "passed"]
     assert isinstance(build.error(), StageError)

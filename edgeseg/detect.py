@@ -1,0 +1,167 @@
+"""All pictures of a data set through a model, to COCO results, in bounded memory.
+
+The network runs here; masks and their encoding run in worker processes, a few pictures behind.
+"""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import multiprocessing
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgeseg.data.letterbox import Geometry, letterbox
+from edgeseg.errors import SourceError
+from edgeseg.metadata import Head
+from edgeseg.postprocess.decode import Candidates
+from edgeseg.postprocess.pipeline import PROTOTYPES, PostprocessOptions, candidates_of, to_instances
+from edgeseg.predict import Model
+from edgeseg.sources import BrokenFrame, Frame, open_sources
+from edgeseg.tensors import Array
+
+PROTOCOL = PostprocessOptions(score=0.001, iou=0.7, max_detections=300, multi_label=True)
+"""The published evaluation: low threshold, several classes a point, 300 detections (facts.md, section 4)."""
+
+IN_FLIGHT = 4
+"""Pictures per worker whose masks may be waiting: about 4 MB of prototypes each at 640 px."""
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture whose candidates are known and whose masks are to be made.
+
+    Attributes:
+        image_id: of the data set.
+        found: kept candidates, letterbox pixels.
+        prototypes: (1, 32, h, w) float32.
+        head: layout that the outputs had.
+        place: the letterbox's geometry.
+        categories: the data set's category id of each class id; -1 for a class that it does not have.
+    """
+
+    image_id: int
+    found: Candidates
+    prototypes: Array
+    head: Head
+    place: Geometry
+    categories: tuple[int, ...]
+
+
+@dataclass
+class Detections:
+    """COCO results of a whole data set.
+
+    Attributes:
+        rows: `image_id`, `category_id`, `bbox`, `score`, `segmentation`.
+        milliseconds: step to its total over all pictures; ``masks`` is work of the workers, beside the network.
+        pictures: how many ran.
+        seconds: wall time of everything.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    milliseconds: collections.Counter[str] = field(default_factory=collections.Counter)
+    pictures: int = 0
+    seconds: float = 0.0
+
+
+def detect(
+    model: Model,
+    pictures: Sequence[tuple[int, Path]],
+    categories: tuple[int, ...],
+    *,
+    workers: int = 0,
+    batch: int | None = None,
+    progress: Callable[[], None] = lambda: None,
+) -> Detections:
+    """Run a model over pictures.
+
+    Args:
+        model: open.
+        pictures: image id and path of each.
+        categories: category id of each class id of the model; -1 leaves a class out.
+        workers: processes for the masks; 0 makes them here. With workers, a script needs the usual
+            ``if __name__ == "__main__":``, since they are started afresh.
+        batch: pictures per run of the network; None takes the model's own.
+        progress: called after each picture.
+
+    Raises:
+        SourceError: a picture cannot be read; a number over fewer pictures would be another number.
+    """
+    start = time.perf_counter()
+    result = Detections()
+    jobs = _jobs(model, pictures, categories, batch, result)
+    for rows, spent in _finished(jobs, workers):
+        result.rows += rows
+        result.milliseconds["masks"] += spent
+        result.pictures += 1
+        progress()
+    result.seconds = time.perf_counter() - start
+    return result
+
+
+def finish(job: Job) -> tuple[list[Row], float]:
+    """Masks of one picture as results rows, and the milliseconds that they took. Runs in a worker."""
+    start = time.perf_counter()
+    names = tuple(str(category) for category in job.categories)
+    outputs = {PROTOTYPES[job.head]: job.prototypes}
+    instances = to_instances(job.found, outputs, 0, job.head, job.place, names, PROTOCOL)
+    rows = [row for row in instances.to_coco(job.image_id, job.categories) if row["category_id"] >= 0]
+    return rows, 1e3 * (time.perf_counter() - start)
+
+
+def _jobs(
+    model: Model,
+    pictures: Sequence[tuple[int, Path]],
+    categories: tuple[int, ...],
+    batch: int | None,
+    result: Detections,
+) -> Iterator[Job]:
+    size = model.metadata.image_size
+    head = model.metadata.head
+    frames = iter(open_sources([str(path) for _, path in pictures]))
+    ids = iter(image_id for image_id, _ in pictures)
+    while group := list(itertools.islice(frames, batch or model.metadata.batch)):
+        good = [_readable(frame) for frame in group]
+        start = time.perf_counter()
+        boxed = [letterbox(frame.picture, size, model.metadata.preprocessing.pad_value) for frame in good]
+        ready = time.perf_counter()
+        outputs = model.outputs([picture for picture, _ in boxed])
+        done = time.perf_counter()
+        for index, (_, place) in enumerate(boxed):
+            found = candidates_of(outputs, index, head, PROTOCOL)
+            prototypes = outputs[PROTOTYPES[head]][index : index + 1]
+            yield Job(next(ids), found, prototypes, head, place, categories)
+        decoded = time.perf_counter()
+        result.milliseconds["letterbox"] += 1e3 * (ready - start)
+        result.milliseconds["network"] += 1e3 * (done - ready)
+        result.milliseconds["decode+nms"] += 1e3 * (decoded - done)
+
+
+def _readable(frame: Frame | BrokenFrame) -> Frame:
+    if isinstance(frame, BrokenFrame):
+        raise SourceError(
+            f"{frame.source}: {frame.error.message}", hint="mend the data set: `edgeseg data check` lists all problems"
+        )
+    return frame
+
+
+def _finished(jobs: Iterable[Job], workers: int) -> Iterator[tuple[list[Row], float]]:
+    """Results in the order of the jobs, with at most `IN_FLIGHT` jobs per worker waiting."""
+    if workers == 0:
+        yield from map(finish, jobs)
+        return
+    waiting: collections.deque[Future[tuple[list[Row], float]]] = collections.deque()
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        for job in jobs:
+            waiting.append(pool.submit(finish, job))
+            if len(waiting) >= IN_FLIGHT * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
