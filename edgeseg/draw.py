@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import colorsys
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -97,7 +98,7 @@ def draw_instances(
     *,
     boxes: bool = True,
     masks: bool = True,
-    labels: bool = True,
+    labels: bool | Literal["names"] = True,
     opacity: float = 0.45,
 ) -> Picture:
     """A copy of the picture with the instances on it, smaller ones above larger ones, labels above all.
@@ -107,7 +108,7 @@ def draw_instances(
         instances: what to draw; where they have no masks, none are drawn.
         boxes: draw each box, its line inside the box.
         masks: draw each mask: tinted, with an opaque outline inside it.
-        labels: draw class name and score at each box.
+        labels: draw class name and score at each box; ``names`` leaves out the scores, which annotations have not.
         opacity: of the tint, 0..1.
 
     Returns:
@@ -136,7 +137,9 @@ def draw_instances(
     if labels:
         taken: list[Rectangle] = []
         for index in np.argsort(-instances.scores, kind="stable").tolist():
-            text = f"{instances.names[int(instances.class_ids[index])]} {instances.scores[index]:.2f}"
+            text = instances.names[int(instances.class_ids[index])]
+            if labels != "names":
+                text += f" {instances.scores[index]:.2f}"
             patch = _label(text, colors[index], instances.image_size)
             place = _place(patch.shape[:2], rectangles[index], instances.image_size, taken)
             canvas[place.window] = patch

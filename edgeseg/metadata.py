@@ -111,7 +111,9 @@ def _restored(data: dict[str, Any]) -> dict[str, Any]:
     }
     tuples = {"names": tuple(data["names"]), "dynamic": tuple(data["dynamic"])}
     height, width = data["image_size"]
-    size = {"image_size": (int(height), int(width))}
+    if not all(isinstance(side, int) and side > 0 for side in (height, width)):
+        raise ValueError(f"image_size {data['image_size']!r}, expected two positive integers")
+    size = {"image_size": (height, width)}
     preprocessing = Preprocessing(**data["preprocessing"])
     _check_words(data, preprocessing)
     return {**data, **specs, **tuples, **size, "preprocessing": preprocessing}

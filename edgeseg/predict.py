@@ -30,11 +30,15 @@ from edgeseg.tensors import INPUT_NAME, Array
 
 if TYPE_CHECKING:
     from edgeseg.target import Artifact
+    from edgeseg.validate import Metrics
 
 
 @dataclass
 class StepTimes:
-    """Milliseconds per picture of each step; the network's time is shared evenly within a batch."""
+    """Milliseconds per picture of each step: letterbox to input tensor, network, decoding with suppression, masks.
+
+    What a batch does at once is shared evenly among its pictures.
+    """
 
     letterbox: float = 0.0
     network: float = 0.0
@@ -161,19 +165,39 @@ class Model:
 
     def outputs(self, letterboxed: list[NDArray[np.uint8]]) -> dict[str, Array]:
         """Run the network on letterboxed pictures (H, W, 3) uint8 RGB of one size."""
+        return self.runner.run({INPUT_NAME: self.input_of(letterboxed)})
+
+    def input_of(self, letterboxed: list[NDArray[np.uint8]]) -> Array:
+        """The network's input for letterboxed pictures, (B, 3, H, W) float32, as the file's metadata describes it."""
         preprocessing = self.metadata.preprocessing
         # A file with a fixed batch gets full batches: the rest of the last one is the first picture again.
         fill = 0 if "batch" in self.metadata.dynamic else -len(letterboxed) % self.metadata.batch
-        images = to_input(
+        return to_input(
             letterboxed + letterboxed[:1] * fill, scale=preprocessing.scale, channel_order=preprocessing.channel_order
         )
-        return self.runner.run({INPUT_NAME: images})
 
     def export(self, format: str, *, output: str | Path = ".", **options: Any) -> Artifact:
         """Export weights to a format; see `edgeseg.export.export` for what `options` may hold."""
         from edgeseg.export import export
 
         return export(self.path, format, output_dir=Path(output), **options)
+
+    def val(self, data: str | Path | None = None, *, split: str = "val", images: str | Path | None = None) -> Metrics:
+        """Box and mask AP on an annotated data set, by the published protocol; see `edgeseg.validate.validate`.
+
+        Args:
+            data: a COCO json or a YOLO-seg yaml; None takes the set that the weights remember.
+            split: part of a YOLO-seg set.
+            images: folder of a COCO set's pictures, where it is not beside the json.
+
+        Returns:
+            Metrics with ``.box.map``, ``.box.map50``, ``.box.map75``, ``.box.maps``, and the same of ``.seg``.
+        """
+        from edgeseg.data.open import open_dataset
+        from edgeseg.validate import remembered_data, validate
+
+        source = remembered_data(self.path) if data is None else Path(data)
+        return validate(self, open_dataset(source, split=split, images=None if images is None else Path(images)))
 
     def close(self) -> None:
         """Free the runtime's memory."""
@@ -213,8 +237,9 @@ class Model:
     def _segment(self, frames: list[Frame], size: tuple[int, int], options: PostprocessOptions) -> Iterator[Result]:
         start = time.perf_counter()
         boxed = [letterbox(frame.picture, size, self.metadata.preprocessing.pad_value) for frame in frames]
+        images = self.input_of([picture for picture, _ in boxed])
         letterboxed = time.perf_counter()
-        outputs = self.outputs([picture for picture, _ in boxed])
+        outputs = self.runner.run({INPUT_NAME: images})
         done = time.perf_counter()
         for index, (frame, (_, place)) in enumerate(zip(frames, boxed, strict=True)):
             times = StepTimes(

@@ -118,7 +118,7 @@ def validate(
 def metrics_of(found: Detections, dataset: Dataset, model: Model) -> Metrics:
     """Everything that is derived from the detections of a data set."""
     truth = _with_rle(dataset)
-    judged: dict[str, Judgement] = {kind: judge(truth, found.rows, kind) for kind in ("bbox", "segm")}  # type: ignore[arg-type]
+    judged: dict[str, Judgement] = {kind: judge(truth, found.rows, kind) for kind in ("bbox", "segm")}
     matches = {kind: match_detections(judgement.ious, truth, found.rows) for kind, judgement in judged.items()}
     return Metrics(
         box=judged["bbox"].precision,
@@ -208,3 +208,19 @@ def iou_histogram(metrics: Metrics, bins: int = 10) -> tuple[NDArray[np.int64], 
     values = [iou for score in metrics.confusion.pictures for iou in score.mask_ious]
     counts, edges = np.histogram(values, bins=bins, range=(0.5, 1.0))
     return counts.astype(np.int64), edges
+
+
+def remembered_data(model: Path) -> Path:
+    """The data set that a weights file remembers from its training.
+
+    Raises:
+        UsageError: it remembers none, or the file is not there.
+    """
+    from edgeseg.model.weights import load_weights
+    from edgeseg.predict import is_weights
+
+    data = load_weights(model).metadata.data if is_weights(model) else ""
+    if not data or not Path(data).is_file():
+        found = f"it was trained on {data!r}, which is not a file here" if data else "it does not remember its data"
+        raise UsageError(f"{model}: no data set given, and {found}", hint="edgeseg val MODEL DATA")
+    return Path(data)

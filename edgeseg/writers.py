@@ -266,11 +266,17 @@ def encode_picture(picture: NDArray[Any], suffix: str) -> bytes:
     Args:
         picture: (H, W, 3) uint8 RGB, or (H, W) of uint8 or uint16.
         suffix: ``.jpg`` or ``.png``.
+
+    Raises:
+        OutputError: it is too large for that format.
     """
     import cv2
 
     array = np.ascontiguousarray(picture[..., ::-1]) if picture.ndim == 3 else picture
     written, data = cv2.imencode(suffix, array, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if suffix == ".jpg" else [])
     if not written:
-        raise ValueError(f"cannot encode an array of shape {picture.shape} as {suffix}")
+        raise OutputError(
+            f"a picture of {picture.shape[1]}x{picture.shape[0]} pixels cannot be written as {suffix}",
+            hint="a JPEG has at most 65500 pixels a side",
+        )
     return bytes(data)

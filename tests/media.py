@@ -24,6 +24,8 @@ def write_video(path: Path, frames: int, size: tuple[int, int] = IMAGE_SIZE, rat
     path.parent.mkdir(parents=True, exist_ok=True)
     # OpenCV's own writer: the one of FFmpeg cuts odd sides.
     writer = cv2.VideoWriter(str(path), cv2.CAP_OPENCV_MJPEG, cv2.VideoWriter.fourcc(*"MJPG"), rate, size[::-1])
+    if not writer.isOpened():
+        raise AssertionError(f"cannot write {path}, expected a name that ends in .avi")
     for seed in range(frames):
         writer.write(np.ascontiguousarray(tiny_picture(*size, seed)[..., ::-1]))
     writer.release()
@@ -34,7 +36,7 @@ def read_video(path: Path) -> tuple[list[NDArray[np.uint8]], float]:
     """All frames, BGR, and the rate."""
     capture = cv2.VideoCapture(str(path))
     rate = capture.get(cv2.CAP_PROP_FPS)
-    frames = []
+    frames: list[NDArray[np.uint8]] = []
     while True:
         found, frame = capture.read()
         if not found:

@@ -1,39 +1,93 @@
-"""Files written whole or not at all."""
+"""Files are written whole or not at all."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from edgeseg.errors import OutputError
-from edgeseg.files import make_folder, replacing, write_atomically
+from edgeseg.files import make_folder, replacing, sha256_of, write_atomically
 
 
-def test_a_file_is_replaced_whole_and_readable_by_others(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "a.json"
-    before = os.umask(0o022)
-    try:
-        write_atomically(path, b"one")
-        write_atomically(path, b"two")
-    finally:
-        os.umask(before)
-    assert path.read_bytes() == b"two"
-    assert path.stat().st_mode & 0o777 == 0o644
-    assert list(path.parent.iterdir()) == [path]
+def listing(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left")])
-def test_a_block_that_fails_leaves_the_old_file(tmp_path: Path, error: BaseException) -> None:
-    path = tmp_path / "a.json"
-    path.write_text("old")
-    with pytest.raises((type(error), OutputError)), replacing(path) as temporary:
-        temporary.write_text("half")
+class WriterError(Exception):
+    """What a writer raises."""
+
+
+@pytest.mark.parametrize("error", [WriterError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("old", [None, b"old"], ids=["no file before", "a file before"])
+def test_a_failed_write_leaves_no_trace_and_keeps_the_old_file(
+    error: type[BaseException], old: bytes | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.onnx"
+    if old is not None:
+        path.write_bytes(old)
+
+    with pytest.raises(error), replacing(path) as temporary:
+        temporary.write_bytes(b"half")
         raise error
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
+
+    assert listing(tmp_path) == ([] if old is None else ["a.onnx"])
+    assert old is None or path.read_bytes() == old
+
+
+def test_the_old_file_is_whole_until_the_block_ends(tmp_path: Path) -> None:
+    path = tmp_path / "a.onnx"
+    path.write_bytes(b"old")
+
+    with replacing(path) as temporary:
+        temporary.write_bytes(b"new")
+        assert path.read_bytes() == b"old"
+        assert temporary.parent == path.parent, "another file system could not be renamed from"
+        assert temporary.suffix == ".onnx", "some writers choose their format by it"
+
+    assert path.read_bytes() == b"new"
+    assert listing(tmp_path) == ["a.onnx"]
+
+
+def test_a_writer_that_removed_its_file_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.onnx"
+    path.write_bytes(b"old")
+
+    with pytest.raises(OutputError), replacing(path) as temporary:
+        temporary.unlink()
+
+    assert path.read_bytes() == b"old"
+    assert listing(tmp_path) == ["a.onnx"]
+
+
+@pytest.fixture
+def umask() -> Iterator[None]:
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("umask")
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002], ids=oct)
+def test_a_new_file_has_the_mode_that_the_umask_gives(mask: int, tmp_path: Path) -> None:
+    os.umask(mask)
+    write_atomically(tmp_path / "a", b"")
+    (tmp_path / "plain").touch()
+
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o666 & ~mask
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    assert os.umask(mask) == mask, "asking for it must not change it"
+
+
+def test_missing_folders_are_made(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "a" / "b" / "c.txt", b"text")
+
+    assert (tmp_path / "a" / "b" / "c.txt").read_bytes() == b"text"
 
 
 def test_a_full_disk_is_an_error_that_names_the_file(tmp_path: Path) -> None:
@@ -41,6 +95,7 @@ def test_a_full_disk_is_an_error_that_names_the_file(tmp_path: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
     assert caught.value.message == f"{tmp_path / 'a.json'}: cannot be written: No space left on device"
     assert "free some space" in caught.value.hint
+    assert listing(tmp_path) == []
 
 
 def test_an_error_about_something_else_is_not_called_a_failed_write(tmp_path: Path) -> None:
@@ -51,20 +106,25 @@ def test_an_error_about_something_else_is_not_called_a_failed_write(tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", ["folder", "pipe", "file/below"])
-def test_what_is_no_regular_file_is_never_replaced(tmp_path: Path, name: str) -> None:
+def test_what_is_no_regular_file_is_never_replaced(name: str, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "inside").touch()
     (tmp_path / "file").touch()
     os.mkfifo(tmp_path / "pipe")
+
     with pytest.raises(OutputError, match=str(tmp_path / name.partition("/")[0])):
         write_atomically(tmp_path / name, b"")
+
     assert (tmp_path / "pipe").is_fifo()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder", "pipe"]
+    assert listing(tmp_path) == ["file", "folder", "pipe"]
+    assert listing(tmp_path / "folder") == ["inside"]
 
 
-def test_the_longest_file_name_that_a_disk_takes_can_be_written(tmp_path: Path) -> None:
-    path = tmp_path / ("é" * 125 + ".json")
-    write_atomically(path, b"{}")
-    assert path.read_bytes() == b"{}"
+@pytest.mark.parametrize("name", ["n" * 250 + ".onnx", "é" * 125 + ".json"], ids=["letters", "bytes"])
+def test_the_longest_file_name_that_a_disk_takes_can_be_written(name: str, tmp_path: Path) -> None:
+    write_atomically(tmp_path / name, b"x")
+
+    assert (tmp_path / name).read_bytes() == b"x"
 
 
 def test_a_folder_is_made_or_refused_by_name(tmp_path: Path) -> None:
@@ -74,3 +134,11 @@ def test_a_folder_is_made_or_refused_by_name(tmp_path: Path) -> None:
     for name in ("file", "file/below"):
         with pytest.raises(OutputError, match="file"):
             make_folder(tmp_path / name)
+
+
+@pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3_000_000])
+def test_sha256_equals_hashlib_around_its_chunks(size: int, tmp_path: Path) -> None:
+    data = bytes(range(256)) * (size // 256 + 1)
+    (tmp_path / "a").write_bytes(data[:size])
+
+    assert sha256_of(tmp_path / "a") == hashlib.sha256(data[:size]).hexdigest()

@@ -25,6 +25,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "export": ("edgeseg.cli.export", "Export a model to one format."),
     "predict": ("edgeseg.cli.predict", "Segment pictures, videos, cameras with weights or any artifact."),
     "verify": ("edgeseg.cli.verify", "Prove an artifact's tensors and masks against the reference."),
+    "val": ("edgeseg.cli.val", "Box and mask AP of weights or any artifact on an annotated data set."),
+    "data": ("edgeseg.cli.data", "Convert, check, split or draw data sets."),
     "card": ("edgeseg.cli.card", "Check or show a model card, print its JSON Schema."),
     "weights": ("edgeseg.cli.weights", "Import a checkpoint safely; show what weights hold."),
     "targets": ("edgeseg.cli.targets", "List the formats and what is usable here."),
@@ -34,19 +36,28 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 
 
 class LazyGroup(click.Group):
-    """A click group whose help needs no command's module."""
+    """A click group whose help needs no command's module.
+
+    Args:
+        table: as `COMMANDS`.
+        arguments: those of `click.Group`.
+    """
+
+    def __init__(self, *, table: Mapping[str, tuple[str, str]] = COMMANDS, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._table = table
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names in the table's order: main jobs first."""
-        return list(COMMANDS)
+        return list(self._table)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Import the module of one command."""
-        if name not in COMMANDS:
+        if name not in self._table:
             return None
-        command = importlib.import_module(COMMANDS[name][0]).command
+        command = importlib.import_module(self._table[name][0]).command
         if not isinstance(command, click.Command):
-            raise TypeError(f"{COMMANDS[name][0]}.command is no click command")
+            raise TypeError(f"{self._table[name][0]}.command is no click command")
         return command
 
     def resolve_command(
@@ -55,8 +66,8 @@ class LazyGroup(click.Group):
         """As click's, with a remedy for a mistyped name."""
         from edgeseg.errors import UsageError, did_you_mean
 
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            raise UsageError(f"no such command {args[0]!r}", hint=did_you_mean(args[0], COMMANDS))
+        if args and args[0] not in self._table and not args[0].startswith("-"):
+            raise UsageError(f"no such command {args[0]!r}", hint=did_you_mean(args[0], self._table))
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -73,7 +84,7 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands from the table, without importing them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+            formatter.write_dl([(name, line) for name, (_, line) in self._table.items()])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

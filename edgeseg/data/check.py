@@ -46,8 +46,7 @@ def check_dataset(
         found: from `edgeseg.data.check_scan.scan`: a COCO or YOLO-seg set.
         split: the part to check, still compared with the others; None checks all.
         against: other data sets, or folders of pictures, that must have no picture in common with this one.
-        decode: decode the pictures; else only their headers are read, and width and height may be swapped in the
-            annotations, since a header does not say whether the picture is to be turned.
+        decode: decode the pictures; else only their headers and ends are read.
         advance: called after each picture.
 
     Raises:
@@ -58,6 +57,7 @@ def check_dataset(
         raise SourceError(f"{found.source}: a folder, expected a COCO .json or a YOLO-seg .yaml")
     chosen, others = found.divided(split)
     others += [part for other in against for part in _renamed(other)]
+    folder = found.source.parent
     problems: list[Problem] = []
     areas: dict[str, list[float]] = {part.name: [] for part in chosen}
     hashes: dict[str, dict[Path, str]] = {part.name: {} for part in (*chosen, *others)}
@@ -68,10 +68,10 @@ def check_dataset(
             areas[part.name] += read.areas
             hashes[part.name][picture.path] = read.sha256
             advance()
-        problems += duplicates(part.name, hashes[part.name])
+        problems += duplicates(part.name, hashes[part.name], folder)
     for part in others:
         hashes[part.name] = {picture.path: content_hash(picture.path) for picture in part.pictures}
-    problems += leaks(hashes, [part.name for part in chosen])
+    problems += leaks(hashes, [part.name for part in chosen], folder)
     summaries = tuple(summarise(part, len(found.names), areas[part.name]) for part in chosen)
     problems += [problem for part in summaries for problem in unused_classes(part, found.names)]
     return CheckResult(found.source, found.kind, found.names, summaries, _once(problems), decode, tuple(chosen))
@@ -92,21 +92,20 @@ def _read_all(part: Part, decode: bool) -> Iterator[tuple[ScannedPicture, _Read]
 
 
 def _read(part: str, picture: ScannedPicture, decode: bool) -> _Read:
-    path, sha256, size = str(picture.path), "", picture.size
+    path, name, sha256, size = str(picture.path), picture.path.name, "", picture.size
     problems: list[Problem] = []
     try:
         data = picture.path.read_bytes()
         sha256 = hashlib.sha256(data).hexdigest()
-        actual = _size_of(data, path, decode)
-        turned = not decode and size == actual[::-1]
-        if size is not None and size != actual and not turned:
-            message = f"{path}: {actual[1]}x{actual[0]} pixels, annotated as {size[1]}x{size[0]}"
+        actual = _size_of(picture.path, data, decode)
+        if size is not None and size != actual:
+            message = f"{name}: {actual[1]}x{actual[0]} pixels, annotated as {size[1]}x{size[0]}"
             problems.append(Problem("picture_size", part, picture.where, message, path))
         size = size or actual
     except FileNotFoundError:
-        problems.append(Problem("picture_missing", part, picture.where, f"{path}: no such file", path))
+        problems.append(Problem("picture_missing", part, picture.where, f"{name}: no such file", path))
     except OSError as error:
-        message = f"{path}: cannot be read: {error.strerror or error}"
+        message = f"{name}: cannot be read: {error.strerror or error}"
         problems.append(Problem("picture_broken", part, picture.where, message, path))
     except SourceError as error:
         problems.append(Problem("picture_broken", part, picture.where, error.message, path))
@@ -114,19 +113,19 @@ def _read(part: str, picture: ScannedPicture, decode: bool) -> _Read:
     return _Read(sha256, problems + found, areas)
 
 
-def _size_of(data: bytes, where: str, decode: bool) -> tuple[int, int]:
-    """Height and width."""
+def _size_of(path: Path, data: bytes, decode: bool) -> tuple[int, int]:
+    """Height and width, upright."""
     if decode:
         from edgeseg.data.picture import decode_picture
 
-        height, width = decode_picture(data, where).shape[:2]
+        height, width = decode_picture(data, path.name).shape[:2]
         return int(height), int(width)
     from edgeseg.data.picture_header import read_header
+    from edgeseg.data.picture_size import picture_size
 
-    header = read_header(data, where)
-    if not header.complete:
-        raise SourceError(f"{where}: a {header.format} that ends before its end mark")
-    return header.height, header.width
+    if not read_header(data, path.name).complete:
+        raise SourceError(f"{path.name}: ends before its end mark")
+    return picture_size(path)
 
 
 def _examine_labels(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +10,11 @@ import numpy as np
 
 from edgeseg.data.check_labels import Label, Ring
 from edgeseg.data.check_scan import Part, Scan, ScannedPicture, short, twice
+from edgeseg.data.coco import LISTS, find_images
 from edgeseg.errors import SourceError
 
 if TYPE_CHECKING:
     from typing import TypeGuard
-
-LISTS = ("images", "annotations", "categories")
 
 
 class _BadRowError(Exception):
@@ -46,7 +44,7 @@ def scan_coco(path: Path, images: Path | None) -> Scan:
         _annotation(part, row, number, class_ids, pictures)
     ids = [row.get("id") for row in content["annotations"] if isinstance(row, dict)]
     for _, value in twice([value for value in ids if isinstance(value, int)]):
-        part.report("duplicate_id", f"annotation {value}", "an annotation before it has the same id")
+        part.report("annotation_id", f"annotation {value}", "an annotation before it has the same id")
     part.pictures.extend(pictures.values())
     return Scan(path, "coco", names, [part])
 
@@ -77,36 +75,19 @@ def _pictures(part: Part, rows: list[Any], path: Path, images: Path | None) -> d
             part.report("duplicate_id", where, f"image {row['id']} is there before", row["file_name"])
         else:
             good[row["id"]] = row
-    folder = _folder([row["file_name"] for row in good.values()], path, images)
+    names = [row["file_name"] for row in good.values()]
+    folder = find_images(path, names, images)
     pictures = {}
     for key, row in good.items():
         height, width = row.get("height"), row.get("width")
         size = (int(height), int(width)) if _is_side(height) and _is_side(width) else None
-        if size is None:
+        if size is None and (height, width) != (None, None):
             message = f"height {short(height)}, width {short(width)}, expected whole numbers"
             part.report("malformed", f"image {key}", message, row["file_name"])
         pictures[key] = ScannedPicture(folder / row["file_name"], f"image {key}", size)
-    names = [row["file_name"] for row in good.values()]
     for place, name in twice(names):
         part.report("duplicate_picture", f"images[{place}]", "the same file is listed before", str(folder / name))
     return pictures
-
-
-def _folder(names: list[str], path: Path, images: Path | None) -> Path:
-    """The folder with the most of the pictures."""
-    folder, stem = path.parent, path.stem
-    tried = [images] if images else [
-        folder, folder / "images", folder.parent / "images" / stem, folder.parent / "images", folder.parent / stem
-    ]  # fmt: skip
-    found = Counter({place: sum((place / name).is_file() for name in names) for place in tried})
-    best, count = found.most_common(1)[0]
-    if names and not count:
-        raise SourceError(
-            f"{path}: none of its {len(names)} pictures (such as {names[0]}) is in any of "
-            + ", ".join(str(place) for place in tried),
-            hint="name their folder: --images DIR",
-        )
-    return best
 
 
 def _annotation(
@@ -118,9 +99,11 @@ def _annotation(
     try:
         if not named:
             raise _BadRowError("malformed", f"{short(row)}, expected an object with an integer id")
-        picture = pictures.get(row["image_id"]) if _is_id(row.get("image_id")) else None
-        if picture is None:
+        if not _is_id(row.get("image_id")):
             raise _BadRowError("malformed", f"image_id {short(row.get('image_id'))}, expected the id of an image")
+        picture = pictures.get(row["image_id"])
+        if picture is None:
+            raise _BadRowError("unknown_picture", f"there is no image {row['image_id']}")
         picture.labels.append(_label(row, where, class_ids))
         if picture.labels[-1].class_id < 0:
             raise _BadRowError("unknown_class", f"category_id {short(row.get('category_id'))} is no category's id")
@@ -132,7 +115,7 @@ def _label(row: dict[str, Any], where: str, class_ids: dict[int, int]) -> Label:
     category = row.get("category_id")
     class_id = class_ids.get(category, -1) if isinstance(category, int) else -1
     xywh = None
-    if "bbox" in row:
+    if row.get("bbox") is not None:
         numbers = _numbers(row["bbox"], "bbox")
         if len(numbers) != 4:
             raise _BadRowError("malformed", f"bbox of {len(numbers)} numbers, expected x, y, width, height")

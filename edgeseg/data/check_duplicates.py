@@ -8,6 +8,7 @@ from itertools import combinations
 from pathlib import Path
 
 from edgeseg.data.check_problems import Problem
+from edgeseg.data.check_scan import beside
 
 Hashes = Mapping[Path, str]
 """Hex sha256 of each picture's bytes; empty where it cannot be read."""
@@ -21,16 +22,17 @@ def content_hash(path: Path) -> str:
         return ""
 
 
-def duplicates(part: str, hashes: Hashes) -> Iterator[Problem]:
-    """Pictures of one part with the same bytes, each but the first."""
+def duplicates(part: str, hashes: Hashes, folder: Path) -> Iterator[Problem]:
+    """Pictures of one part with the same bytes, each but the first; paths are told from `folder`."""
     first: dict[str, Path] = {}
     for path, sha256 in hashes.items():
         same = first.setdefault(sha256, path) if sha256 else path
         if same != path:
-            yield Problem("duplicate_picture", part, str(path), f"the same bytes as {same}", str(path))
+            message = f"the same bytes as {beside(same, folder)}"
+            yield Problem("duplicate_picture", part, beside(path, folder), message, str(path))
 
 
-def leaks(hashes: Mapping[str, Hashes], checked: list[str]) -> Iterator[Problem]:
+def leaks(hashes: Mapping[str, Hashes], checked: list[str], folder: Path) -> Iterator[Problem]:
     """Pictures of one part that another part has too, one of the two being checked.
 
     Where both name the same files, one problem stands for all of them.
@@ -47,4 +49,5 @@ def leaks(hashes: Mapping[str, Hashes], checked: list[str]) -> Iterator[Problem]
         by_hash = {sha256: path for path, sha256 in hashes[other].items() if sha256}
         for path, sha256 in hashes[name].items():
             if sha256 in by_hash and path not in shared:
-                yield Problem("leakage", name, where, f"{path}: the same bytes as {by_hash[sha256]}", str(path))
+                message = f"the same bytes as {beside(by_hash[sha256], folder)}"
+                yield Problem("leakage", name, beside(path, folder), message, str(path))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeseg import rle
+from edgeseg.data.rasterise import rasterise
 from edgeseg.errors import ContractError
 
 Ring = NDArray[np.float64]
@@ -18,7 +19,7 @@ MIN_AREA_PX = 0.01
 """An outline that encloses less encloses nothing: rounding of six decimals leaves about that much of a line."""
 
 TINY_PX = 16
-"""Least area of an object that is not tiny, square px: one cell of the prototypes at stride 4."""
+"""Least pixels of an object that is not tiny: one cell of the prototypes at stride 4."""
 
 EDGE_PX = 1.0
 """How far out of the picture a point may be: tools differ in whether the last pixel ends at width or width - 1."""
@@ -67,8 +68,6 @@ class Finding:
 def examine(label: Label, size: tuple[int, int], *, normalised: bool) -> tuple[list[Finding], float]:
     """Problems of a label, at most one of each kind, and the area of its mask in square px.
 
-    The area of rings is that of their outlines, added up.
-
     Args:
         label: what to examine.
         size: (height, width) of the picture, px.
@@ -80,13 +79,15 @@ def examine(label: Label, size: tuple[int, int], *, normalised: bool) -> tuple[l
     else:
         rings = [ring * (width, height) for ring in label.rings] if normalised else list(label.rings)
         found = list(_ring_findings(rings, size))
-        area = sum(abs(_signed_area(ring)) for ring in rings)
+        area = float(rle.area(rasterise(rings, size)))
         points = np.concatenate(rings) if rings else np.zeros((1, 2))
         box = (*points.min(axis=0).tolist(), *points.max(axis=0).tolist())
     first = {finding.kind: finding for finding in reversed(found)}
+    if "degenerate" in first and sum(finding.kind == "degenerate" for finding in found) < len(label.rings):
+        first["degenerate_part"] = Finding("degenerate_part", first.pop("degenerate").message)
     if not first.keys() & {"malformed", "degenerate", "outside"}:
         if area < TINY_PX:
-            first["tiny"] = Finding("tiny", f"an object of {area:.1f} square px")
+            first["tiny"] = Finding("tiny", f"an object of {area:.0f} square px")
         if label.xywh is not None:
             first.update({finding.kind: finding for finding in _box_findings(label.xywh, box)})
     return list(first.values()), area
@@ -140,7 +141,7 @@ def _ring_findings(rings: list[Ring], size: tuple[int, int]) -> Iterator[Finding
         elif beyond > EDGE_PX:
             yield Finding("beyond_edge", f"reaches {beyond:.1f} px out of the picture of {width}x{height}")
         if crossed:
-            yield Finding("crossing", f"an outline of {len(ring)} points that crosses itself {crossed} times")
+            yield Finding("crossing", f"an outline of {len(ring)} points; pairs of its sides that cross: {crossed}")
 
 
 def _examine_rle(mask: Mapping[str, Any], size: tuple[int, int]) -> tuple[list[Finding], float, tuple[float, ...]]:

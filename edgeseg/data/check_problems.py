@@ -30,7 +30,9 @@ KINDS: Mapping[str, Kind] = {
         "Pictures in more than one part",
         "Accuracy is measured on what was trained on. Keep each picture in one part: edgeseg data split does.",
     ),
-    "part_missing": Kind("error", "Parts that are not there", "Correct the path, or put the pictures there."),
+    "part_empty": Kind(
+        "error", "Parts without pictures or labels", "Correct the path, or put the pictures and labels there."
+    ),
     "picture_missing": Kind("error", "Missing pictures", "Put the file there, or take the picture out of the set."),
     "picture_broken": Kind(
         "error", "Pictures that cannot be read", "Copy the file again from where it came, or convert it to JPEG or PNG."
@@ -47,11 +49,20 @@ KINDS: Mapping[str, Kind] = {
     ),
     "degenerate": Kind("error", "Outlines that enclose nothing", "Draw the outline again, or take the object out."),
     "outside": Kind(
-        "error", "Outlines outside the picture", "Is the label that of another picture, or in pixels, not 0..1?"
+        "error", "Outlines outside the picture", "Is the label that of another picture, or in pixels in place of 0..1?"
     ),
-    "duplicate_id": Kind("error", "Ids that are used twice", "Number pictures, annotations and categories uniquely."),
+    "duplicate_id": Kind("error", "Ids that are used twice", "Number pictures and categories uniquely."),
+    "annotation_id": Kind(
+        "warning", "Annotation ids that are used twice", "edgeseg numbers them anew; other readers lose annotations."
+    ),
+    "unknown_picture": Kind(
+        "warning", "Annotations of pictures that are not listed", "They are left out: is a picture missing?"
+    ),
+    "degenerate_part": Kind(
+        "warning", "Parts of objects that enclose nothing", "They are left out of the mask. Remove them."
+    ),
     "beyond_edge": Kind(
-        "warning", "Outlines that reach out of the picture", "They are cut at its edge. Many of them hint at a scale."
+        "warning", "Outlines that reach out of the picture", "They are cut at its edge. Many of them hint at a size."
     ),
     "crossing": Kind(
         "warning",

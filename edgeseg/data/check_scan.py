@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,7 +121,8 @@ def short(value: Any, limit: int = 60) -> str:
 
 def beside(path: Path, folder: Path) -> str:
     """A path as seen from a folder, whole where it is not in it."""
-    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
+    whole, start = (Path(os.path.normpath(place.absolute())) for place in (path, folder))
+    return str(whole.relative_to(start)) if whole.is_relative_to(start) else str(path)
 
 
 def twice(values: list[Any]) -> Iterator[tuple[int, Any]]:

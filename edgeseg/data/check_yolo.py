@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml
 
 from edgeseg.data.check_labels import Label
 from edgeseg.data.check_scan import Part, Scan, ScannedPicture, beside, short, twice
 from edgeseg.data.picture import PICTURE_SUFFIXES
-from edgeseg.errors import SourceError
-
-PARTS = ("train", "val", "test")
+from edgeseg.data.yolo_seg import MARGIN
+from edgeseg.data.yolo_yaml import YoloYaml, label_path, read_yaml
 
 BOX_WORDS, LEAST_WORDS = 5, 7
 """Words of a line that holds a box, and of the shortest outline: a class and three points."""
@@ -25,60 +23,54 @@ def scan_yolo(path: Path) -> Scan:
     Raises:
         SourceError: no YAML, or without names or parts.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-        raise SourceError(f"{path}: no YAML that can be read: {error}") from error
-    if not isinstance(content, dict) or not any(content.get(name) for name in PARTS):
-        raise SourceError(f"{path}: no YOLO-seg data set file, expected names and one of {', '.join(PARTS)}")
-    names = _names(content.get("names"), path)
-    root = path.parent / str(content.get("path") or ".")
-    parts = [_part(name, content[name], root, path, names) for name in PARTS if content.get(name)]
-    return Scan(path, "yolo-seg", names, parts)
+    source = read_yaml(path)
+    return Scan(path, "yolo-seg", source.names, [_part(name, source) for name in source.splits])
 
 
-def _names(value: Any, path: Path) -> tuple[str, ...]:
-    if isinstance(value, list):
-        value = dict(enumerate(value))
-    if not isinstance(value, dict) or not value or sorted(value, key=str) != sorted(range(len(value)), key=str):
-        raise SourceError(f"{path}: names {short(value)}, expected a list, or a map with the keys 0, 1, 2 and so on")
-    return tuple(str(value[index]) for index in range(len(value)))
-
-
-def _part(name: str, entries: Any, root: Path, source: Path, names: tuple[str, ...]) -> Part:
+def _part(name: str, source: YoloYaml) -> Part:
     part = Part(name)
-    paths: list[tuple[str, Path]] = []
-    for entry in entries if isinstance(entries, list) else [entries]:
-        place = root / str(entry)
+    folder = Path(os.path.normpath(source.path.absolute())).parent
+    files: list[Path] = []
+    for entry in source.splits[name]:
+        place = Path(os.path.normpath(source.root / entry))
+        before = len(files)
         if place.is_dir():
-            found = sorted(file for file in place.rglob("*") if file.suffix.lower() in PICTURE_SUFFIXES)
-            paths += [(beside(file, source.parent), file) for file in found]
-            _report_orphans(part, place, found, source.parent)
+            files += sorted(file for file in place.rglob("*") if _is_picture(file, place))
+            _report_orphans(part, place, set(files[before:]), folder)
         elif place.suffix == ".txt" and place.is_file():
-            for number, line in enumerate(place.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
-                if line.strip():
-                    paths.append((f"{beside(place, source.parent)}:{number}", place.parent / line.strip()))
-        else:
-            part.report("part_missing", str(source), f"{name}: {place} is neither a folder nor a list of pictures")
-    for place_in_list, file in twice([file for _, file in paths]):
-        part.report("duplicate_picture", paths[place_in_list][0], "the same file is listed before", str(file))
-    for file in dict.fromkeys(file for _, file in paths):
-        labels = _labels(part, file, source.parent, len(names))
-        part.pictures.append(ScannedPicture(file, beside(file, source.parent), labels=labels, normalised=True))
+            files += _listed(part, place, source.root, folder)
+        if len(files) == before:
+            part.report("part_empty", str(source.path), f"{name}: {place} is no folder or list of pictures")
+    for file in dict.fromkeys(files):
+        labels = _labels(part, file, folder, len(source.names))
+        part.pictures.append(ScannedPicture(file, beside(file, folder), labels=labels, normalised=True))
+    paths = [Path(label_path(str(file))) for file in files]
+    if paths and not any(path.is_file() for path in paths):
+        message = f"{name}: none of {len(paths)} pictures has a label file, such as {beside(paths[0], folder)}"
+        part.report("part_empty", str(source.path), message)
     return part
 
 
-def label_path(picture: Path) -> Path:
-    """Where the labels of a picture are: in `labels` for the last `images` of its folders, else beside it."""
-    folders = list(picture.parts[:-1])
-    if "images" in folders:
-        last = len(folders) - 1 - folders[::-1].index("images")
-        folders[last] = "labels"
-    return Path(*folders, picture.stem + ".txt")
+def _is_picture(file: Path, folder: Path) -> bool:
+    hidden = any(name.startswith(".") for name in file.relative_to(folder).parts)
+    return file.suffix.lower() in PICTURE_SUFFIXES and not hidden
+
+
+def _listed(part: Part, file: Path, root: Path, folder: Path) -> list[Path]:
+    """Pictures of a list, whose lines start from its folder or, where the first is not there, from the root."""
+    lines = [line.strip() for line in file.read_text(encoding="utf-8-sig", errors="replace").splitlines()]
+    first = next(filter(None, lines), "")
+    base = root if not (file.parent / first).exists() and (root / first).exists() else file.parent
+    found = {number: Path(os.path.normpath(base / line)) for number, line in enumerate(lines, start=1) if line}
+    numbers = list(found)
+    for place, picture in twice(list(found.values())):
+        where = f"{beside(file, folder)}:{numbers[place]}"
+        part.report("duplicate_picture", where, f"{picture.name} is listed before", str(picture))
+    return list(found.values())
 
 
 def _labels(part: Part, picture: Path, folder: Path, classes: int) -> list[Label]:
-    path = label_path(picture)
+    path = Path(label_path(str(picture)))
     if not path.is_file():
         return []
     where = beside(path, folder)
@@ -102,7 +94,7 @@ def _labels(part: Part, picture: Path, folder: Path, classes: int) -> list[Label
             message = f"class {class_id}, expected 0..{classes - 1}"
             part.report("unknown_class", f"{where}:{number}", message, str(picture))
             class_id = -1
-        ring = np.array(words[1:], float).reshape(-1, 2)
+        ring = np.array(words[1:], float).clip(0, 1).reshape(-1, 2)
         labels.append(Label(f"{where}:{number}", class_id, (ring,)))
     return labels
 
@@ -121,14 +113,17 @@ def _mistake(words: list[str]) -> tuple[str, str] | None:
         return "malformed", f"{len(words) - 1} coordinates, expected pairs of x, y"
     if len(words) < LEAST_WORDS:
         return "degenerate", f"an outline of {len(words) // 2} points, expected at least 3"
+    worst = max(values[1:], key=lambda value: abs(value - 0.5))
+    if abs(worst - 0.5) > 0.5 + MARGIN:
+        return "outside", f"a coordinate of {worst:g}, expected 0..1"
     return None
 
 
-def _report_orphans(part: Part, pictures: Path, found: list[Path], folder: Path) -> None:
-    labels = label_path(pictures / "any").parent
+def _report_orphans(part: Part, pictures: Path, found: set[Path], folder: Path) -> None:
+    labels = Path(label_path(str(pictures / "any.jpg"))).parent
     if labels == pictures or not labels.is_dir():
         return
-    known = {label_path(file) for file in found}
+    known = {label_path(str(file)) for file in found}
     for path in sorted(labels.rglob("*.txt")):
-        if path not in known:
-            part.report("orphan_label", beside(path, folder), f"no picture of that name in {pictures}")
+        if str(path) not in known:
+            part.report("orphan_label", beside(path, folder), f"no picture of that name in {beside(pictures, folder)}")

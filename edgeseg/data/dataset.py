@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, overload
 
@@ -76,38 +77,38 @@ class Dataset(Sequence[Sample]):
     """Samples, made from flat arrays when they are asked for.
 
     Args:
-        index: the arrays.
+        arrays: the content.
         root: folder that the pictures' paths start from.
         source: what was opened.
         kind: ``coco`` or ``yolo-seg``; of a set that is being converted also the other formats' names.
-        chosen: which pictures of the index these are; None means all.
+        chosen: which of its pictures these are; None means all.
     """
 
     def __init__(
-        self, index: Index, root: Path, source: Path, kind: str, chosen: NDArray[np.int64] | None = None
+        self, arrays: Index, root: Path, source: Path, kind: str, chosen: NDArray[np.int64] | None = None
     ) -> None:
-        self.index = index
+        self.arrays = arrays
         self.root = root
         self.source = source
         self.kind = kind
-        self._chosen = np.arange(len(index.paths)) if chosen is None else chosen
-        self.sha256 = index.sha256 if chosen is None else _with(index.sha256, chosen)
+        self._chosen = np.arange(len(arrays.paths)) if chosen is None else chosen
+        self.sha256 = arrays.sha256 if chosen is None else _with(arrays.sha256, chosen)
         """Hex, of classes, picture names, sizes and annotations; not of where they lie, nor of the pixels."""
 
     @property
     def names(self) -> tuple[str, ...]:
         """Class names by class id."""
-        return self.index.names
+        return self.arrays.names
 
     @property
     def category_ids(self) -> tuple[int, ...]:
         """The source's category id of each class id; the class ids themselves where it has none."""
-        return self.index.category_ids
+        return self.arrays.category_ids
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What reading had to decide, with counts; empty for a clean set."""
-        return self.index.notes
+        return self.arrays.notes
 
     def __len__(self) -> int:
         return len(self._chosen)
@@ -131,7 +132,7 @@ class Dataset(Sequence[Sample]):
     def subset(self, places: Sequence[int]) -> Dataset:
         """The set of the samples at `places`, in that order."""
         chosen = self._chosen[np.asarray(places, np.int64)]
-        return Dataset(self.index, self.root, self.source, self.kind, chosen)
+        return Dataset(self.arrays, self.root, self.source, self.kind, chosen)
 
     def to_coco(self) -> dict[str, Any]:
         """A COCO instances dictionary; image, annotation and category ids are those of this set."""
@@ -145,50 +146,50 @@ class Dataset(Sequence[Sample]):
         }
 
     def _sample(self, at: int) -> Sample:
-        index = self.index
-        height, width = index.sizes[at].tolist()
+        arrays = self.arrays
+        height, width = arrays.sizes[at].tolist()
         annotations = tuple(self._annotation(number, (height, width)) for number in self._numbers(at))
-        return Sample(self.root / index.paths[at], int(index.image_ids[at]), (height, width), annotations)
+        return Sample(self.root / arrays.paths[at], int(arrays.image_ids[at]), (height, width), annotations)
 
     def _numbers(self, at: int) -> range:
-        return range(int(self.index.first_annotation[at]), int(self.index.first_annotation[at + 1]))
+        return range(int(self.arrays.first_annotation[at]), int(self.arrays.first_annotation[at + 1]))
 
     def _annotation(self, number: int, size: tuple[int, int]) -> Annotation:
-        index = self.index
-        first, last = (int(value) for value in index.first_ring[number : number + 2])
-        bounds = index.first_point[first : last + 1].tolist()
-        x, y, width, height = index.xywh[number].tolist()
+        arrays = self.arrays
+        first, last = (int(value) for value in arrays.first_ring[number : number + 2])
+        bounds = arrays.first_point[first : last + 1].tolist()
+        x, y, width, height = arrays.xywh[number].tolist()
         return Annotation(
-            id=int(index.ids[number]),
-            class_id=int(index.class_ids[number]),
-            rings=tuple(index.points[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)),
+            id=int(arrays.ids[number]),
+            class_id=int(arrays.class_ids[number]),
+            rings=tuple(arrays.points[a:b] for a, b in pairwise(bounds)),
             rle=self._rle(number, size),
             xyxy=(x, y, x + width, y + height),
-            area=float(index.areas[number]),
-            crowd=bool(index.crowds[number]),
+            area=float(arrays.areas[number]),
+            crowd=bool(arrays.crowds[number]),
         )
 
     def _rle(self, number: int, size: tuple[int, int]) -> Rle | None:
-        first, last = self.index.first_byte[number : number + 2]
+        first, last = self.arrays.first_byte[number : number + 2]
         if first == last:
             return None
-        return {"size": list(size), "counts": str(self.index.counts[first:last].tobytes(), "ascii")}
+        return {"size": list(size), "counts": str(self.arrays.counts[first:last].tobytes(), "ascii")}
 
     def _image_row(self, at: int) -> dict[str, Any]:
-        height, width = self.index.sizes[at].tolist()
-        image_id = int(self.index.image_ids[at])
-        return {"id": image_id, "file_name": self.index.paths[at], "height": height, "width": width}
+        height, width = self.arrays.sizes[at].tolist()
+        image_id = int(self.arrays.image_ids[at])
+        return {"id": image_id, "file_name": self.arrays.paths[at], "height": height, "width": width}
 
     def _annotation_rows(self, at: int) -> Iterator[dict[str, Any]]:
-        height, width = self.index.sizes[at].tolist()
+        height, width = self.arrays.sizes[at].tolist()
         for number in self._numbers(at):
             annotation = self._annotation(number, (height, width))
             yield {
                 "id": annotation.id,
-                "image_id": int(self.index.image_ids[at]),
+                "image_id": int(self.arrays.image_ids[at]),
                 "category_id": self.category_ids[annotation.class_id],
                 "segmentation": annotation.rle or [decimals(ring).ravel().tolist() for ring in annotation.rings],
-                "bbox": self.index.xywh[number].tolist(),
+                "bbox": self.arrays.xywh[number].tolist(),
                 "area": annotation.area,
                 "iscrowd": int(annotation.crowd),
             }

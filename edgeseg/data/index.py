@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,7 +134,7 @@ class IndexBuilder:
         points = np.concatenate(self._rings) if self._rings else np.zeros((0, 2))
         first_point = np.cumsum([0, *(len(ring) for ring in self._rings)], dtype=np.int64)
         sizes_of = np.repeat(sizes, np.diff(first_annotation), axis=0)
-        arrays = {
+        arrays: dict[str, Any] = {
             "image_ids": np.array(self._image_ids, np.int64),
             "sizes": sizes,
             "first_annotation": first_annotation,
@@ -207,7 +208,7 @@ def _areas_of_single_rings(points: Floats, first_point: Ints, rings: Ints, sizes
     return ring_areas(points[chosen], first, sizes).astype(float)
 
 
-def _sha256(words: tuple[object, ...], arrays: dict[str, NDArray[np.generic]]) -> str:
+def _sha256(words: tuple[object, ...], arrays: dict[str, Any]) -> str:
     digest = hashlib.sha256(repr(words).encode("utf-8", "surrogateescape"))
     for name, array in arrays.items():
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())

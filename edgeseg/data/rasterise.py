@@ -137,8 +137,7 @@ def _passings(points: Floats, first: Ints, sizes: Ints) -> tuple[Ints, Ints]:
     edge = np.repeat(np.arange(len(number)), number)
     column = low[edge] + np.arange(len(edge)) - np.repeat(np.cumsum(number) - number, number)
     chosen = edges.at(edge)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        y = np.where(chosen.steep, _steep_y(chosen, column), _flat_y(chosen, column))
+    y = np.where(chosen.steep, _steep_y(chosen, column), _flat_y(chosen, column))
     ring = ring_of[edge]
     height = sizes[ring, 0]
     row = np.clip((y + GRID - 1 - _MIDDLE) // GRID, 0, height)
@@ -149,20 +148,21 @@ def _flat_y(edges: _Edges, column: Ints) -> Ints:
     """The higher up of the two grid points on either side of the column's middle."""
     slope = edges.dy / np.maximum(edges.dx, 1)
     before = column * GRID + _MIDDLE - edges.x
-    return np.minimum(
-        (edges.y + slope * before + 0.5).astype(np.int64), (edges.y + slope * (before + 1) + 0.5).astype(np.int64)
-    )
+    y_before: Ints = (edges.y + slope * before + 0.5).astype(np.int64)
+    y: Ints = np.minimum(y_before, (edges.y + slope * (before + 1) + 0.5).astype(np.int64))
+    return y
 
 
 def _steep_y(edges: _Edges, column: Ints) -> Ints:
     """The grid row above the one in which a steep edge gets past the column's middle."""
     slope = edges.dx / np.maximum(edges.dy, 1)
     border = column * GRID + _MIDDLE + 1
-    estimate = np.ceil((border - 0.5 - edges.x) / np.where(slope == 0, 1, slope)).astype(np.int64)
+    estimate: Ints = np.ceil((border - 0.5 - edges.x) / np.where(slope == 0, 1, slope)).astype(np.int64)
     # The division rounds; what counts is the walk's own rounding, one step before or after at most.
     estimate -= _is_past(edges, slope, border, estimate - 1)
     estimate += ~_is_past(edges, slope, border, estimate)
-    return edges.y + estimate - 1
+    above: Ints = edges.y + estimate - 1
+    return above
 
 
 def _is_past(edges: _Edges, slope: Floats, border: Ints, step: Ints) -> NDArray[np.bool_]:

@@ -9,9 +9,7 @@ versions of NumPy and OpenCV.
 from __future__ import annotations
 
 import json
-import logging
 import os
-import shutil
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -23,18 +21,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
+from edgeseg.data.new_set import new_set
 from edgeseg.data.synthetic_options import PARTS, PICTURE_FORMATS, SyntheticOptions
-from edgeseg.errors import OutputError
 from edgeseg.files import make_folder, write_atomically
 
 if TYPE_CHECKING:
     from edgeseg.data.synthetic_scene import Scene
     from edgeseg.instances import CroppedMask
-
-logger = logging.getLogger(__name__)
-
-UNFINISHED = ".unfinished"
-"""A file that is in the folder from the first picture until the annotations are written."""
 
 MIN_PICTURES_FOR_PROCESSES = 64
 """Below it one process is done (20 ms a picture of 320 px) before others have started (1 s)."""
@@ -90,37 +83,20 @@ def synthesize(
     Raises:
         OutputError: the folder holds something else, or cannot be written.
     """
-    _claim(folder)
     counts = {part: number for part, number in zip(PARTS, (options.images, options.val), strict=True) if number}
-    for part in counts:
-        make_folder(folder / "images" / part)
-        if options.format == "yolo-seg":
-            make_folder(folder / "labels" / part)
     jobs = [_Job(folder, part, index, options) for part, number in counts.items() for index in range(number)]
     drawn: dict[str, list[_Drawn]] = {part: [] for part in counts}
-    for job, result in zip(jobs, _run(jobs, workers), strict=True):
-        drawn[job.part].append(result)
-        advance()
-    write = _write_coco if options.format == "coco" else _write_yolo
-    sources = write(folder, options, drawn)
-    (folder / UNFINISHED).unlink()
+    with new_set(folder):
+        for part in counts:
+            make_folder(folder / "images" / part)
+            if options.format == "yolo-seg":
+                make_folder(folder / "labels" / part)
+        for job, result in zip(jobs, _run(jobs, workers), strict=True):
+            drawn[job.part].append(result)
+            advance()
+        write = _write_coco if options.format == "coco" else _write_yolo
+        sources = write(folder, options, drawn)
     return SyntheticSet(sources, counts, {part: _tally(rows, options.classes) for part, rows in drawn.items()})
-
-
-def _claim(folder: Path) -> None:
-    """Make sure that all in the folder is ours; remove what a killed run left."""
-    make_folder(folder)
-    if (folder / UNFINISHED).is_file():
-        logger.info("%s: a run before this one did not finish; starting over", folder)
-        for name in ("images", "labels", "annotations"):
-            shutil.rmtree(folder / name, ignore_errors=True)
-        (folder / "data.yaml").unlink(missing_ok=True)
-    elif any(folder.iterdir()):
-        raise OutputError(
-            f"{folder}: is not empty, expected a new or empty folder for the data set",
-            hint="name another folder, or remove this one first",
-        )
-    write_atomically(folder / UNFINISHED, b"")
 
 
 def _run(jobs: list[_Job], workers: int | None) -> Iterator[_Drawn]:

@@ -85,7 +85,9 @@ def _pairs(iou: NDArray[np.float64]) -> list[tuple[int, int]]:
 def _match(reference: Instances, found: Instances, i: int, j: int, boxes: float) -> Match:
     if reference.masks is None or found.masks is None:
         raise ValueError("instances without masks have no mask parity")
-    overlap = rle.iou(reference.masks[i], found.masks[j])
+    a, b = reference.masks[i], found.masks[j]
+    # Two masks without a pixel are equal; the COCO API's 0 would fail an artifact for agreeing.
+    overlap = rle.iou(a, b) if a.bitmap.any() or b.bitmap.any() else 1.0
     return Match(i, j, overlap, boxes, float(found.scores[j] - reference.scores[i]))
 
 

@@ -37,6 +37,8 @@ class TensorError:
 
     def add(self, reference: Array, found: Array) -> None:
         """Add one pair of equal shapes; a NaN, or two infinities, make every statistic of the error NaN."""
+        if reference.shape != found.shape:
+            raise ValueError(f"{self.name}: shape {found.shape}, expected the reference's {reference.shape}")
         wide_reference, wide_found = _flat(reference), _flat(found)
         with np.errstate(invalid="ignore"):
             error = wide_found - wide_reference

@@ -12,7 +12,7 @@ from typing import Any
 from edgeseg.errors import needs_extra
 from edgeseg.report import numbers
 from edgeseg.report.pictures import ONLY_ARTIFACT, ONLY_REFERENCE, TINT
-from edgeseg.report.words import GATES, OUTCOMES, OutcomeWords, State, words_for
+from edgeseg.report.words import GATES, OUTCOMES, OutcomeWords, State, fact_rows, words_for
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 LISTED = ("env_missing", "skipped")
@@ -49,7 +49,7 @@ def render(content: Mapping[str, Any], folder: Path) -> str:
         absent=_by_remedy([target for target in targets if target["listed"]]),
         unjudged=_unjudged(targets),
         command=_wrapped(content["command"]),
-        source=[row for row in _flat(content["weights"]["source"]) if row[0] != "file"],
+        source=[row for row in fact_rows(content["weights"]["source"]) if row[0] != "file"],
         legend={"both": _css(TINT), "reference": _css(ONLY_REFERENCE), "artifact": _css(ONLY_ARTIFACT)},
     )
 
@@ -80,20 +80,20 @@ def _target(target: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def _details(stages: Mapping[str, Any], facts: Mapping[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """Titles with rows of name and value: what the stages tell besides numbers that were compared."""
     export = stages.get("export", {})
-    yield "Findings in the artifact", list(_flat(stages.get("inspect", {})))
-    yield "How the artifact ran", list(_flat(facts.get("artifact_runs_as", {})))
-    yield "How the reference ran", list(_flat(facts.get("reference_runs_as", {})))
+    yield "Findings in the artifact", list(fact_rows(stages.get("inspect", {})))
+    yield "How the artifact ran", list(fact_rows(facts.get("artifact_runs_as", {})))
+    yield "How the reference ran", list(fact_rows(facts.get("reference_runs_as", {})))
     compared = {
         f"{name} threshold": facts[key] for name, key in (("score", "score"), ("NMS IoU", "iou")) if key in facts
     }
-    yield "Compared with", list(_flat(compared))
-    yield "Export options", list(_flat(export.get("options", {})))
+    yield "Compared with", list(fact_rows(compared))
+    yield "Export options", list(fact_rows(export.get("options", {})))
     kept = ("head", "batch", "dynamic", "license")
-    yield "The artifact says", list(_flat({key: export[key] for key in kept if key in export}))
-    yield "Tool versions", list(_flat(export.get("tool_versions", {})))
+    yield "The artifact says", list(fact_rows({key: export[key] for key in kept if key in export}))
+    yield "Tool versions", list(fact_rows(export.get("tool_versions", {})))
     for stage in stages:
         if stage not in ("export", "inspect", "verify"):
-            yield f"Stage {stage}", list(_flat(stages[stage]))
+            yield f"Stage {stage}", list(fact_rows(stages[stage]))
 
 
 def _gates(target: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -222,20 +222,6 @@ def _wrapped(words: list[str]) -> str:
             lines.append([])
         lines[-1].append(word)
     return " \\\n  ".join(shlex.join(line) for line in lines)
-
-
-def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Names with values as text, nested ones as "outer: inner"."""
-    for key, value in facts.items():
-        name = f"{prefix}{key.replace('_', ' ')}"
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{name}: ")
-        elif isinstance(value, list | tuple):
-            yield name, ", ".join(str(item) for item in value) or "none"
-        elif isinstance(value, bool):
-            yield name, "yes" if value else "no"
-        else:
-            yield name, numbers.NOT_FINITE if value is None else str(value) or "not given"
 
 
 def _css(colour: Any) -> str:

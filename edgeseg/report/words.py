@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from edgeseg.errors import UsageError
+from edgeseg.report.numbers import NOT_FINITE
 
 State = Literal["passed", "failed", "open"]
 """Colour and symbol of an outcome; ``open`` is neither good nor bad, such as a target not built here."""
@@ -92,3 +93,17 @@ def words_for(table: Mapping[str, Words], name: str, what: str) -> Words:
             hint="known: " + ", ".join(table),
         )
     return table[name]
+
+
+def fact_rows(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Names with values as text, nested ones as "outer: inner"."""
+    for key, value in facts.items():
+        name = f"{prefix}{key.replace('_', ' ')}"
+        if isinstance(value, Mapping):
+            yield from fact_rows(value, f"{name}: ")
+        elif isinstance(value, list | tuple):
+            yield name, ", ".join(str(item) for item in value) or "none"
+        elif isinstance(value, bool):
+            yield name, "yes" if value else "no"
+        else:
+            yield name, NOT_FINITE if value is None else str(value) or "not given"

@@ -47,7 +47,7 @@ def run(*arguments: object, stdin: bytes = b"") -> Outcome:
             code = stop.code
         finally:
             signal.signal(signal.SIGTERM, before)
-    out, err = (stream.buffer.getvalue().decode() for stream in streams)  # type: ignore[attr-defined]
+    out, err = (stream.buffer.getvalue().decode() for stream in streams)
     return Outcome(code, out, err)
 
 

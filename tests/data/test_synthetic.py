@@ -13,7 +13,8 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from edgeseg.data import synthetic
-from edgeseg.data.synthetic import UNFINISHED, synthesize
+from edgeseg.data.new_set import UNFINISHED
+from edgeseg.data.synthetic import synthesize
 from edgeseg.data.synthetic_options import SyntheticOptions
 from edgeseg.data.synthetic_scene import SIZE_PARTS, VISIBLE_PART, draw_scene
 from edgeseg.data.synthetic_shapes import SHAPES, coverage

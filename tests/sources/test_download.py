@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import cv2
@@ -81,10 +80,8 @@ def test_size_is_limited_by_what_is_announced_and_by_what_comes(site: Site) -> N
 @pytest.mark.parametrize("pause", [0.05, 3.0], ids=["drip", "stall"])
 def test_time_is_limited(site: Site, pause: float) -> None:
     site.answers["/slow"] = (200, {}, [b"x"] * (1 if pause > 1 else 60), pause)
-    start = time.perf_counter()
     with pytest.raises(SourceError, match=r"cannot be downloaded within 0\.3 s"):
         download(site.url + "/slow", Limits(url_seconds=0.3))
-    assert time.perf_counter() - start < 1.5
 
 
 def test_unreachable_server_is_a_source_error() -> None:

@@ -1,0 +1,209 @@
+"""The yaml of a YOLO-seg data set, and the pictures that it names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from edgeseg.data.picture import PICTURE_SUFFIXES
+from edgeseg.errors import SourceError, UsageError
+
+SPLITS = ("train", "val", "test")
+
+Stamp = tuple[int, int]
+"""Bytes and time of change (ns) of a file."""
+
+NO_FILE: Stamp = (-1, -1)
+
+
+@dataclass(frozen=True)
+class YoloYaml:
+    """A read yaml.
+
+    Attributes:
+        path: the file.
+        root: folder that the splits are relative to.
+        names: class names by class id.
+        splits: split to its folders and lists of files, as written; only those that are not empty.
+    """
+
+    path: Path
+    root: Path
+    names: tuple[str, ...]
+    splits: Mapping[str, tuple[str, ...]]
+
+    def entries(self, split: str) -> tuple[str, ...]:
+        """Folders and lists of a split.
+
+        Raises:
+            UsageError: there is no such split.
+        """
+        if split not in self.splits:
+            raise UsageError(f"{self.path}: no split {split!r}", hint=f"it has {', '.join(self.splits)}")
+        return self.splits[split]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One picture and its label file.
+
+    Attributes:
+        picture: absolute path.
+        label: absolute path of the label file, there or not.
+        stamp: of the picture.
+        label_stamp: of the label file; `NO_FILE` where there is none.
+    """
+
+    picture: str
+    label: str
+    stamp: Stamp
+    label_stamp: Stamp
+
+
+def read_yaml(path: Path) -> YoloYaml:
+    """Read the yaml of a data set; ``path`` in it is relative to its own folder.
+
+    Raises:
+        SourceError: it cannot be read, or has no names or splits.
+    """
+    try:
+        # Every scalar stays text, so that a class may be called `no` or `010`.
+        content = yaml.load(path.read_bytes(), yaml.BaseLoader)  # noqa: S506 - builds nothing but text, lists and maps
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise SourceError(f"{path}: no YAML that can be read: {error}") from error
+    if not isinstance(content, dict):
+        raise SourceError(f"{path}: no YOLO-seg data set, expected a map with path, names and {', '.join(SPLITS)}")
+    names = _names(content.get("names"), path)
+    if content.get("nc", str(len(names))) != str(len(names)):
+        raise SourceError(f"{path}: nc {content['nc']}, but {len(names)} names", hint="remove nc, or correct the names")
+    splits = {name: _entries(content[name], name, path) for name in SPLITS if content.get(name)}
+    if not splits:
+        raise SourceError(f"{path}: none of {', '.join(SPLITS)}, expected a folder or a list of pictures for one")
+    root = path.parent / str(content.get("path") or ".")
+    return YoloYaml(path, _normal(root), names, splits)
+
+
+def list_pictures(source: YoloYaml, split: str) -> list[Listed]:
+    """The pictures of a split with their label files, those of a folder sorted; each picture once.
+
+    Raises:
+        UsageError: there is no such split.
+        SourceError: a folder or list is not there, or has no pictures.
+    """
+    folders: dict[str, dict[str, Stamp]] = {}
+    found: dict[str, Listed] = {}
+    for entry in source.entries(split):
+        before = len(found)
+        for picture, stamp in _pictures(source, split, entry):
+            label = label_path(picture)
+            folder, _, name = label.rpartition(os.sep)
+            if folder not in folders:
+                folders[folder] = _stamps(folder)
+            found.setdefault(picture, Listed(picture, label, stamp, folders[folder].get(name, NO_FILE)))
+        if len(found) == before:
+            raise SourceError(f"{source.path}: {split}: {source.root / entry}: no pictures that are not listed before")
+    if all(listed.label_stamp == NO_FILE for listed in found.values()):
+        first = next(iter(found.values()))
+        raise SourceError(
+            f"{source.path}: {split}: none of {len(found)} pictures has a label file, such as {first.label}",
+            hint="labels lie in `labels` where pictures lie in `images`, under the same name with .txt",
+        )
+    return list(found.values())
+
+
+def label_path(picture: str) -> str:
+    """Where a picture's labels are: `labels` in place of the last `images` of its folders, else beside it."""
+    folder, _, name = picture.rpartition(os.sep)
+    head, found, tail = f"{folder}{os.sep}".rpartition(f"{os.sep}images{os.sep}")
+    if found:
+        folder = f"{head}{os.sep}labels{os.sep}{tail}".rstrip(os.sep)
+    return f"{folder}{os.sep}{name.rpartition('.')[0]}.txt"
+
+
+def _names(value: Any, path: Path) -> tuple[str, ...]:
+    if isinstance(value, list):
+        value = {str(number): name for number, name in enumerate(value)}
+    if not isinstance(value, dict) or not value:
+        raise SourceError(f"{path}: names {value!r}, expected a list, or a map from class id to name")
+    expected = {str(number) for number in range(len(value))}
+    if value.keys() != expected:
+        missing = sorted(expected - value.keys(), key=int)[:5]
+        raise SourceError(
+            f"{path}: names: class ids with gaps: {', '.join(missing)} not there, expected 0..{len(value) - 1}",
+            hint="number the classes from 0, without gaps",
+        )
+    names = tuple(value[str(number)] for number in range(len(value)))
+    if not all(isinstance(name, str) and name for name in names):
+        raise SourceError(f"{path}: names {names!r}, expected a text for each class")
+    return names
+
+
+def _entries(value: Any, split: str, path: Path) -> tuple[str, ...]:
+    entries = value if isinstance(value, list) else [value]
+    if not all(isinstance(entry, str) and entry for entry in entries):
+        raise SourceError(f"{path}: {split}: {value!r}, expected a folder, a .txt list, or a list of these")
+    return tuple(entries)
+
+
+def _pictures(source: YoloYaml, split: str, entry: str) -> Iterator[tuple[str, Stamp]]:
+    place = _normal(source.root / entry)
+    if place.is_dir():
+        yield from _walk(str(place))
+    elif place.suffix == ".txt" and place.is_file():
+        yield from _listed(place, source.root)
+    else:
+        beside = source.root / entry.removeprefix("../")
+        hint = f"is {beside} meant? " if beside.is_dir() else ""
+        raise SourceError(
+            f"{source.path}: {split}: {place} is neither a folder nor a .txt list of pictures",
+            hint=f"{hint}`path` is relative to the yaml's folder, and {split} to `path`",
+        )
+
+
+def _walk(folder: str) -> Iterator[tuple[str, Stamp]]:
+    """Pictures in a folder and those below, sorted by path; names that begin with a dot are no pictures."""
+    with os.scandir(folder) as entries:
+        children = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    for entry in children:
+        if entry.name.lower().endswith(PICTURE_SUFFIXES):
+            yield entry.path, _stamp(entry.stat())
+        elif entry.is_dir(follow_symlinks=False):
+            yield from _walk(entry.path)
+
+
+def _listed(file: Path, root: Path) -> Iterator[tuple[str, Stamp]]:
+    """Pictures of a .txt list, relative to the list's folder or, where the first is not there, to the root."""
+    lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
+    first = next(filter(None, lines), "")
+    base = root if not (file.parent / first).exists() and (root / first).exists() else file.parent
+    for number, line in enumerate(lines, start=1):
+        if line:
+            picture = _normal(base / line)
+            try:
+                yield str(picture), _stamp(picture.stat())
+            except OSError as error:
+                raise SourceError(f"{file}:{number}: {picture}: {error.strerror}") from error
+
+
+def _normal(path: Path) -> Path:
+    """Absolute and without ``..``, links left as they are: labels lie beside the link, not where it points."""
+    return Path(os.path.normpath(path.absolute()))
+
+
+def _stamps(folder: str) -> dict[str, Stamp]:
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name: _stamp(entry.stat()) for entry in entries if entry.name.endswith(".txt")}
+    except FileNotFoundError:
+        return {}
+
+
+def _stamp(status: os.stat_result) -> Stamp:
+    return status.st_size, status.st_mtime_ns
