@@ -53,6 +53,8 @@ def export(
     chosen = checked_precision(target, precision)
     parsed = registry.parse_options(target.options_type, options, f"option of {target.name}")
     size = check_image_size(image_size or load_weights(weights).metadata.image_size)
+    if name is not None and Path(name).name != name:
+        raise UsageError(f"name {name!r}: expected a file name without folders", hint="--output DIR names the folder")
     stem = f"{name or weights.stem}-{target.name}-{chosen}"
     make_folder(output_dir)
     artifact = target.export(ExportRequest(weights, output_dir, stem, chosen, size, parsed))

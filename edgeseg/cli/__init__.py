@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "predict": ("edgeseg.cli.predict", "Segment pictures, videos, cameras with weights or any artifact."),
     "verify": ("edgeseg.cli.verify", "Prove an artifact's tensors and masks against the reference."),
     "val": ("edgeseg.cli.val", "Box and mask AP of weights or any artifact on an annotated data set."),
+    "benchmark": ("edgeseg.cli.benchmark", "Time a model, or every artifact of a build beside its reference."),
     "data": ("edgeseg.cli.data", "Convert, check, split or draw data sets."),
     "card": ("edgeseg.cli.card", "Check or show a model card, print its JSON Schema."),
     "weights": ("edgeseg.cli.weights", "Import a checkpoint safely; show what weights hold."),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("--save-json", type=click.Path(path_type=Path), help="COCO results, for any judge.")
 @click.option("--json", "json_file", help="All numbers as JSON; - for stdout.")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="AP by class.")
+@click.option("--html", type=click.Path(path_type=Path), help="A page with all numbers, curves and the worst pictures.")
 @click.option("--batch", type=int, help="Pictures per run; default: the model's.")
 @click.option("--workers", type=int, default=max((os.cpu_count() or 1) - 1, 0), help="Processes for the masks.")
 @click.option("--option", multiple=True, metavar="KEY=VALUE", help="Of the runtime, such as threads=4.")
@@ -50,6 +51,8 @@ def command(model: Path, data: Path | None, **asked: Any) -> None:
         emit_json(metrics.detections.rows, str(asked["save_json"]))
     if asked["csv_file"]:
         write_atomically(asked["csv_file"], val_csv(metrics).encode())
+    if asked["html"]:
+        _write_page(asked["html"], metrics, dataset, retained)
     if asked["json_file"]:
         emit_json(val_json(metrics, retained), asked["json_file"])
     if asked["json_file"] != "-":
@@ -63,6 +66,14 @@ def _validated(model: Path, dataset: Dataset, asked: dict[str, Any]) -> Metrics:
     options = {} if asked["against"] and is_weights(model) else parse_pairs(asked["option"], "--option")
     with closing(load(model, **options)) as opened, progress_bar(f"val {model.name}", len(dataset)) as advance:
         return validate(opened, dataset, workers=asked["workers"], batch=asked["batch"], progress=advance)
+
+
+def _write_page(path: Path, metrics: Metrics, dataset: Dataset, retained: tuple[Retention, ...]) -> None:
+    from edgeseg.files import write_atomically
+    from edgeseg.report.val_page import render_val
+
+    # A file name of a Linux disk may hold bytes that are no text: they show as question marks.
+    write_atomically(path, render_val(metrics, dataset, retained).encode(errors="replace"))
 
 
 def _print(metrics: Metrics, retained: tuple[Retention, ...]) -> None:

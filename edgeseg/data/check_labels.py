@@ -78,13 +78,15 @@ def examine(label: Label, size: tuple[int, int], *, normalised: bool) -> tuple[l
         found, area, box = _examine_rle(label.rle, size)
     else:
         rings = [ring * (width, height) for ring in label.rings] if normalised else list(label.rings)
-        found = list(_ring_findings(rings, size))
+        by_ring = [list(_ring_findings(ring, size)) for ring in rings]
+        found = [finding for findings in by_ring for finding in findings]
+        sound = [ring for ring, findings in zip(rings, by_ring, strict=True) if "degenerate" not in _kinds(findings)]
         area = float(rle.area(rasterise(rings, size)))
-        points = np.concatenate(rings) if rings else np.zeros((1, 2))
+        points = np.concatenate(sound or [np.zeros((1, 2))])
+        if sound:
+            found = [_of_part(finding) for finding in found]
         box = (*points.min(axis=0).tolist(), *points.max(axis=0).tolist())
     first = {finding.kind: finding for finding in reversed(found)}
-    if "degenerate" in first and sum(finding.kind == "degenerate" for finding in found) < len(label.rings):
-        first["degenerate_part"] = Finding("degenerate_part", first.pop("degenerate").message)
     if not first.keys() & {"malformed", "degenerate", "outside"}:
         if area < TINY_PX:
             first["tiny"] = Finding("tiny", f"an object of {area:.0f} square px")
@@ -122,26 +124,34 @@ def _apart(sides: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[n
     return np.asarray(turn[:, 0] * turn[:, 1] < 0)
 
 
-def _ring_findings(rings: list[Ring], size: tuple[int, int]) -> Iterator[Finding]:
+def _kinds(findings: list[Finding]) -> set[str]:
+    return {finding.kind for finding in findings}
+
+
+def _of_part(finding: Finding) -> Finding:
+    """What is wrong with one part of an object that has a sound one."""
+    return Finding("degenerate_part", finding.message) if finding.kind == "degenerate" else finding
+
+
+def _ring_findings(ring: Ring, size: tuple[int, int]) -> Iterator[Finding]:
     height, width = size
-    for ring in rings:
-        corners = ring[np.any(ring != np.roll(ring, 1, axis=0), axis=1)]
-        if len(np.unique(corners, axis=0)) < 3:
-            yield Finding("degenerate", f"an outline of {len(np.unique(ring, axis=0))} different points, expected 3")
-            continue
-        crossed = crossings(corners)
-        if not crossed and abs(_signed_area(ring)) < MIN_AREA_PX:
-            yield Finding("degenerate", f"an outline of {len(ring)} points on one line, expected an area")
-            continue
-        (left, top), (right, bottom) = ring.min(axis=0), ring.max(axis=0)
-        beyond = max(-left, -top, right - width, bottom - height)
-        if right <= 0 or bottom <= 0 or left >= width or top >= height:
-            place = f"x {left:.0f}..{right:.0f}, y {top:.0f}..{bottom:.0f}"
-            yield Finding("outside", f"an outline at {place} px of a picture of {width}x{height}")
-        elif beyond > EDGE_PX:
-            yield Finding("beyond_edge", f"reaches {beyond:.1f} px out of the picture of {width}x{height}")
-        if crossed:
-            yield Finding("crossing", f"an outline of {len(ring)} points; pairs of its sides that cross: {crossed}")
+    corners = ring[np.any(ring != np.roll(ring, 1, axis=0), axis=1)]
+    if len(np.unique(corners, axis=0)) < 3:
+        yield Finding("degenerate", f"an outline of {len(np.unique(ring, axis=0))} different points, expected 3")
+        return
+    crossed = crossings(corners)
+    if not crossed and abs(_signed_area(ring)) < MIN_AREA_PX:
+        yield Finding("degenerate", f"an outline of {len(ring)} points on one line, expected an area")
+        return
+    (left, top), (right, bottom) = ring.min(axis=0), ring.max(axis=0)
+    beyond = max(-left, -top, right - width, bottom - height)
+    if right <= 0 or bottom <= 0 or left >= width or top >= height:
+        place = f"x {left:.0f}..{right:.0f}, y {top:.0f}..{bottom:.0f}"
+        yield Finding("outside", f"an outline at {place} px of a picture of {width}x{height}")
+    elif beyond > EDGE_PX:
+        yield Finding("beyond_edge", f"reaches {beyond:.1f} px out of the picture of {width}x{height}")
+    if crossed:
+        yield Finding("crossing", f"an outline of {len(ring)} points; pairs of its sides that cross: {crossed}")
 
 
 def _examine_rle(mask: Mapping[str, Any], size: tuple[int, int]) -> tuple[list[Finding], float, tuple[float, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -141,7 +142,7 @@ class _Reader:
             area = None if area is None else float(area)
         except (TypeError, ValueError):
             self._refuse(row, f"bbox {box!r}, area {area!r}, expected four numbers and one")
-        if not np.isfinite([*(xywh or ()), area or 0.0]).all():
+        if not all(map(isfinite, (*(xywh or ()), area or 0.0))):
             self._refuse(row, f"bbox {box!r}, area {area!r}, expected finite numbers")
         return Given(number if isinstance(number, int) else None, xywh, area, bool(row.get("iscrowd")))
 

@@ -88,7 +88,8 @@ class _Reader:
                     where, f"a coordinate of {worst:g}, expected 0..1", "are these pixels? divide by the size"
                 )
             self._notes.count(f"labels with coordinates out of 0..1 by up to {MARGIN:g}: put on the edge")
-        return class_id, np.array(numbers[1:]).clip(0, 1).reshape(-1, 2)
+            numbers = [min(max(number, 0.0), 1.0) for number in numbers]
+        return class_id, np.array(numbers[1:]).reshape(-1, 2)
 
 
 def _count_problem(words: int) -> tuple[str, str] | None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -48,8 +48,7 @@ class YoloYaml:
         return self.splits[split]
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(NamedTuple):
     """One picture and its label file.
 
     Attributes:
@@ -97,16 +96,17 @@ def list_pictures(source: YoloYaml, split: str) -> list[Listed]:
         UsageError: there is no such split.
         SourceError: a folder or list is not there, or has no pictures.
     """
-    folders: dict[str, dict[str, Stamp]] = {}
+    labels: dict[str, tuple[str, dict[str, Stamp]]] = {}
     found: dict[str, Listed] = {}
     for entry in source.entries(split):
         before = len(found)
         for picture, stamp in _pictures(source, split, entry):
-            label = label_path(picture)
-            folder, _, name = label.rpartition(os.sep)
-            if folder not in folders:
-                folders[folder] = _stamps(folder)
-            found.setdefault(picture, Listed(picture, label, stamp, folders[folder].get(name, NO_FILE)))
+            folder, _, name = picture.rpartition(os.sep)
+            if folder not in labels:
+                labels[folder] = (place := _label_folder(folder)), _stamps(place)
+            place, stamps = labels[folder]
+            label = _label_name(name)
+            found[picture] = Listed(picture, f"{place}{os.sep}{label}", stamp, stamps.get(label, NO_FILE))
         if len(found) == before:
             raise SourceError(f"{source.path}: {split}: {source.root / entry}: no pictures that are not listed before")
     if all(listed.label_stamp == NO_FILE for listed in found.values()):
@@ -121,10 +121,16 @@ def list_pictures(source: YoloYaml, split: str) -> list[Listed]:
 def label_path(picture: str) -> str:
     """Where a picture's labels are: `labels` in place of the last `images` of its folders, else beside it."""
     folder, _, name = picture.rpartition(os.sep)
+    return f"{_label_folder(folder)}{os.sep}{_label_name(name)}"
+
+
+def _label_folder(folder: str) -> str:
     head, found, tail = f"{folder}{os.sep}".rpartition(f"{os.sep}images{os.sep}")
-    if found:
-        folder = f"{head}{os.sep}labels{os.sep}{tail}".rstrip(os.sep)
-    return f"{folder}{os.sep}{name.rpartition('.')[0]}.txt"
+    return f"{head}{os.sep}labels{os.sep}{tail}".rstrip(os.sep) if found else folder
+
+
+def _label_name(name: str) -> str:
+    return f"{name.rpartition('.')[0]}.txt"
 
 
 def _names(value: Any, path: Path) -> tuple[str, ...]:

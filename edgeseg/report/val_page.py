@@ -194,10 +194,11 @@ def _matrix(metrics: Metrics) -> dict[str, Any]:
     """The confusion matrix of the classes that occur in it; each cell is a count and its tint, 0..50 for all of a row."""
     table = metrics.confusion.table
     occurs = np.flatnonzero((table.sum(axis=0) + table.sum(axis=1))[:-1])
-    shown = [*occurs.tolist(), len(table) - 1]
+    # Background first: beside 80 classes its column, the missed objects, would be scrolled out of sight.
+    shown = [len(table) - 1, *occurs.tolist()]
     part = table[np.ix_(shown, shown)]
     heat = np.rint(50 * part / np.maximum(part.sum(axis=1, keepdims=True), 1)).astype(int)
-    names = [*(metrics.names[index] for index in occurs), "nothing"]
+    names = ["nothing", *(metrics.names[index] for index in occurs)]
     return {
         "names": names,
         "left_out": len(metrics.names) - len(occurs),

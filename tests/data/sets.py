@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ def write_picture(path: Path, seed: int, size: tuple[int, int] = (SIZE, SIZE)) -
     assert cv2.imwrite(str(path), np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8))
 
 
-def write_yolo(folder: Path, labels: dict[str, str | None], names: tuple[str, ...] = ("cat", "dog")) -> Path:
+def write_yolo(folder: Path, labels: Mapping[str, str | None], names: tuple[str, ...] = ("cat", "dog")) -> Path:
     """Picture paths below `images` to the text of their label files; None writes no label file."""
     for number, (name, text) in enumerate(labels.items()):
         write_picture(folder / "images" / name, number)
