@@ -137,7 +137,7 @@ class BenchmarkResult:
         is_build: whether it is a folder of a build.
         options: how it was timed.
         models: fastest median first.
-        failures: name to error, of models that could not be timed.
+        failures: name to error, of models that could not be timed or not be validated.
         not_built: target id to outcome, of targets of the build without an artifact.
         machine: where.
         before: the machine's state before the first run.
@@ -208,9 +208,11 @@ def benchmark(path: Path, options: BenchmarkOptions | None = None, *, bar: Bar =
     if failures and not is_build:
         raise failures[path.name]
     timed = [subject for subject in subjects if subject.name not in failures]
-    if dataset is not None:
-        for subject in timed:
+    for subject in timed if dataset is not None else ():
+        try:
             validate_model(subject.path, dataset, options.run_options, bar)
+        except EdgesegError as error:
+            failures[subject.name] = error
     models = [_speed(subject, turns[subject.name], is_build) for subject in timed]
     models.sort(key=lambda model: model.latency().p50)
     warnings = (*_state_warnings(machine, before, after), *_model_warnings(models))
@@ -306,8 +308,8 @@ def _model_warnings(models: list[ModelSpeed]) -> Iterator[str]:
     for model in models:
         if model.drift is not None and abs(model.drift) > DRIFT_LIMIT:
             yield (
-                f"{model.name}: the network took {100 * model.drift:+.0f} % in the last third of the runs against "
-                "the first: throttling or noise"
+                f"{model.name}: the network's time changed by {100 * model.drift:+.0f} % from the first third of the "
+                "runs to the last: throttling or noise"
             )
     data = {model.accuracy.data for model in models if model.accuracy is not None}
     if len(data) > 1:

@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict
 
 from edgeseg.errors import ContractError
 from edgeseg.metadata import ArtifactMetadata
-from edgeseg.tensors import Array, TensorSpec, check_tensors
+from edgeseg.model.config import check_image_size
+from edgeseg.tensors import INPUT_NAME, Array, TensorSpec, check_tensors
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -157,10 +158,13 @@ class Runner(abc.ABC):
 
         Raises:
             ContractError: a name, shape or dtype is not as declared, or the runner is closed.
+            UsageError: a height or width that the network's strides do not divide.
         """
         if not self._open:
             raise ContractError("this runner is closed", hint="open the artifact again")
         check_tensors(self.inputs, arrays, "the inputs")
+        height, width = arrays[INPUT_NAME].shape[2:]
+        check_image_size((height, width))
         return self._run(arrays)
 
     def close(self) -> None:

@@ -156,14 +156,23 @@ def retention(reference: Metrics, found: Metrics, *, force: bool = False) -> tup
     Raises:
         UsageError: too few pictures.
     """
-    if reference.pictures < MIN_PICTURES and not force:
-        raise UsageError(
-            f"{reference.pictures} pictures: a retention needs at least {MIN_PICTURES}",
-            hint="give a larger set, or --force to get a number that says little",
-        )
+    require_pictures(reference.pictures, force=force)
     box = bootstrap_retention(reference.box_matches, found.box_matches)
     mask = bootstrap_retention(reference.matches, found.matches)
     return Retention("box", *box, reference.pictures), Retention("mask", *mask, reference.pictures)
+
+
+def require_pictures(count: int, *, force: bool = False) -> None:
+    """Refuse too few pictures for a retention: before two models run on them, too.
+
+    Raises:
+        UsageError: too few, and not forced.
+    """
+    if count < MIN_PICTURES and not force:
+        raise UsageError(
+            f"{count} pictures: a retention needs at least {MIN_PICTURES}",
+            hint="give a larger set, or --force to get a number that says little",
+        )
 
 
 def _categories(names: tuple[str, ...], dataset: Dataset) -> tuple[int, ...]:

@@ -154,7 +154,7 @@ def _lines(result: BenchmarkResult) -> Iterator[str]:
         )
     yield _machine_line(result)
     for name, error in result.failures.items():
-        yield f"not timed: {name}: {error.message}"
+        yield f"failed: {name}: {error.message}"
     for name, outcome in result.not_built.items():
         yield f"no artifact: {name}: {outcome}"
 

@@ -87,7 +87,7 @@ def _print(result: CheckResult) -> None:
             click.echo(f"  {problem.where}: {problem.message}")
         if len(problems) > PROBLEMS_SHOWN:
             click.echo(f"  and {len(problems) - PROBLEMS_SHOWN} more")
-    click.echo(f"\n{result.errors} errors, {result.warnings} warnings")
+    click.echo(f"\n{_counted(result.errors, 'error')}, {_counted(result.warnings, 'warning')}")
 
 
 def _judge(result: CheckResult, strict: bool) -> None:
@@ -99,5 +99,11 @@ def _judge(result: CheckResult, strict: bool) -> None:
     from edgeseg.errors import GateError
 
     if result.errors or (strict and result.warnings):
-        counted = f"{result.errors} errors" + f" and {result.warnings} warnings" * strict
+        counted = _counted(result.errors, "error")
+        if strict:
+            counted += f" and {_counted(result.warnings, 'warning')}"
         raise GateError(f"{result.source}: {counted}, expected none", hint="--json lists all, --html PAGE shows them")
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}{'s' * (number != 1)}"

@@ -40,9 +40,11 @@ def command(model: Path, data: Path | None, **asked: Any) -> None:
     from edgeseg.data.open import open_dataset
     from edgeseg.files import write_atomically
     from edgeseg.report.val_json import val_csv, val_json
-    from edgeseg.validate import remembered_data, retention
+    from edgeseg.validate import remembered_data, require_pictures, retention
 
     dataset = open_dataset(data or remembered_data(model), split=asked["split"], images=asked["images"])
+    if asked["against"]:
+        require_pictures(len(dataset), force=asked["force"])
     metrics = _validated(model, dataset, asked)
     retained: tuple[Retention, ...] = ()
     if asked["against"]:

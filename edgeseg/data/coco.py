@@ -114,9 +114,10 @@ class _Reader:
         self._builder, self._class_ids, self._notes, self._path = builder, class_ids, notes, path
 
     def add(self, row: Mapping[str, Any], size: tuple[int, int]) -> None:
-        class_id = self._class_ids.get(row.get("category_id", ""))
+        category = row.get("category_id")
+        class_id = self._class_ids.get(category) if isinstance(category, int) else None
         if class_id is None:
-            self._refuse(row, f"category_id {row.get('category_id')!r}, expected the id of one of the categories")
+            self._refuse(row, f"category_id {category!r}, expected the id of one of the categories")
         mask, given = row.get("segmentation"), self._given(row)
         if isinstance(mask, dict):
             self._builder.mask(class_id, self._rle(row, mask, size), given)

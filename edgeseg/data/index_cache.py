@@ -59,7 +59,7 @@ def load(source: str, key: str) -> Index | None:
     if path is None or not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             words = json.loads(file["words"].tobytes())
             if words["key"] != key:
                 logger.debug("%s: of an older content of %s", path, source)

@@ -33,8 +33,9 @@ class PictureScore:
 
     @property
     def quality(self) -> float:
-        """F1 of the picture weighted by mask IoU: 1 is perfect."""
-        return 2 * sum(self.mask_ious) / max(2 * self.right + self.wrong + self.missed, 1)
+        """F1 of the picture weighted by mask IoU: 1 is perfect, and that of one where only crowds were found."""
+        counted = 2 * self.right + self.wrong + self.missed
+        return 2 * sum(self.mask_ious) / counted if counted else 1.0
 
 
 @dataclass(frozen=True)

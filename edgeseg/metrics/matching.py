@@ -165,10 +165,10 @@ def bootstrap_retention(
 
 def _without_tails(matches: Matches) -> Matches:
     """Without what comes after a class's last correct detection, which no AP depends on: most of all detections."""
-    correct = matches.correct.any(axis=0)
+    correct = np.any(matches.correct, axis=0)
     last = np.zeros(len(matches.objects), np.intp)
     np.maximum.at(last, matches.class_index[correct], np.flatnonzero(correct))
-    kept = np.arange(len(correct)) <= last[matches.class_index]
+    kept = np.arange(correct.size) <= last[matches.class_index]
     return Matches(
         matches.class_index[kept],
         matches.image_index[kept],

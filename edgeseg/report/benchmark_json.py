@@ -67,7 +67,8 @@ def _model(result: BenchmarkResult, model: ModelSpeed) -> dict[str, Any]:
     first = model.turns[0]
     return {
         "name": model.name,
-        "path": str(model.subject.path),
+        # Of a build, inside its folder, which can move.
+        "path": model.subject.path.relative_to(result.path).as_posix() if result.is_build else str(model.subject.path),
         "outcome": model.subject.outcome,
         "format": first.format,
         "precision": first.precision,

@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import shlex
 from collections.abc import Iterator, Mapping
-from importlib.resources import files
 from pathlib import Path, PurePath
 from typing import Any
 
-from edgeseg.errors import needs_extra
 from edgeseg.report import numbers
 from edgeseg.report.pictures import ONLY_ARTIFACT, ONLY_REFERENCE, TINT
+from edgeseg.report.template import render_page
 from edgeseg.report.words import GATES, OUTCOMES, OutcomeWords, State, fact_rows, words_for
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -30,17 +29,9 @@ def render(content: Mapping[str, Any], folder: Path) -> str:
         EnvironmentMissingError: jinja2 is not installed.
         UsageError: an outcome or a gate that this version does not know.
     """
-    try:
-        from jinja2 import Environment, StrictUndefined
-    except ImportError as error:
-        raise needs_extra("jinja2", "build", "the HTML report") from error
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    for form in (numbers.number, numbers.overlap, numbers.megabytes):
-        environment.filters[form.__name__] = form
-    template = environment.from_string(files("edgeseg.report").joinpath("report.html").read_text("utf-8"))
     targets = [{**_target(target, folder), "number": n} for n, target in enumerate(content["targets"], start=1)]
-    return template.render(
+    return render_page(
+        "report.html",
         build=content,
         verdict=_verdict(targets),
         instances=max((target["masks"].get("reference_instances", 0) for target in targets), default=0),

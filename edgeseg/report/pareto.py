@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from xml.sax.saxutils import escape
 
 from edgeseg.benchmark import BenchmarkResult, ModelSpeed
@@ -27,6 +28,7 @@ svg { --paper: #fff; --ink: #1c1f23; --soft: #5b636d; --line: #d9dde2; --bar: #3
 text { font: 12px system-ui, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", sans-serif; fill: var(--ink); }
 .title { font-size: 14px; font-weight: 650; } .soft { fill: var(--soft); } .end { text-anchor: end; }
 .middle { text-anchor: middle; }
+.name { paint-order: stroke; stroke: var(--paper); stroke-width: 3; }
 .paper { fill: var(--paper); } .grid { stroke: var(--line); } .lead { stroke: var(--soft); stroke-width: 0.75; }
 .front { fill: none; stroke: var(--bar); stroke-width: 1.75; stroke-linejoin: round; }
 .point { fill: var(--paper); stroke: var(--soft); stroke-width: 1.75; } .best { fill: var(--bar); stroke: var(--bar); }
@@ -171,6 +173,21 @@ class _Scale:
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
 
+@dataclass(frozen=True)
+class _Box:
+    """A part of a plot that is taken."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def covers(self, other: _Box) -> bool:
+        return (
+            self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
+        )
+
+
 def _scales(panel: Panel) -> tuple[_Scale, _Scale]:
     """Costs start at 0, so that lengths are honest; AP does not, since all of it lies in a narrow band."""
     x_high = max(point.x for point in panel.points) * 1.12 or 1.0
@@ -193,7 +210,7 @@ def _panel(panel: Panel) -> str:
             _text(LEFT, 20, panel.title, "title"),
             *_axes(panel, x, y),
             _staircase(best, x, y),
-            *_labels(panel.points, x, y),
+            *_labels(panel.points, best, x, y),
             *(_dot(point, x, y, point in best) for point in panel.points),
         ]
     )
@@ -217,23 +234,33 @@ def _staircase(best: list[Point], x: _Scale, y: _Scale) -> str:
     return f'<path class="front" d="{"".join(steps)}"/>'
 
 
-def _labels(points: Sequence[Point], x: _Scale, y: _Scale) -> Iterator[str]:
-    """A name beside each point, moved down until it covers no other name, with a line to its point."""
-    taken: list[tuple[float, float, float]] = []
+def _labels(points: Sequence[Point], best: list[Point], x: _Scale, y: _Scale) -> Iterator[str]:
+    """A name near each point, where it covers neither a point nor the front nor another name."""
+    taken = [_Box(x(p.x) - 7, y(p.y) - 7, x(p.x) + 7, y(p.y) + 7) for p in points]
+    for here, there in pairwise(best):
+        taken.append(_Box(x(here.x), y(here.y) - 1, x(there.x), y(here.y) + 1))
+        taken.append(_Box(x(there.x) - 1, y(there.y), x(there.x) + 1, y(here.y)))
     for point in sorted(points, key=lambda point: (y(point.y), x(point.x))):
-        at_x, at_y, length = x(point.x), y(point.y), LETTER * len(point.name)
-        to_left = at_x + 12 + length > x.end + RIGHT
-        left = max(at_x - 12 - length, 2.0) if to_left else at_x + 12
-        place = at_y
-        while any(
-            left < end and start < left + length and abs(place - other) < LINE_HEIGHT for start, end, other in taken
-        ):
-            place += 1
-        taken.append((left, left + length, place))
-        edge = left + length if to_left else left
-        if place > at_y + 2:
-            yield _line(at_x, at_y, edge + (2 if to_left else -2), place, "lead")
-        yield _text(edge, place + 4, point.name, "end" if to_left else "")
+        at_x, at_y = x(point.x), y(point.y)
+        places = list(_places(at_x, at_y, LETTER * len(point.name)))
+        inside = [box for box in places if box.left > LEFT and box.right < PANEL_WIDTH and y.end < box.top < y.start]
+        free = (box for box in inside if not any(box.covers(other) for other in taken))
+        place = next(free, (inside or places)[0])
+        taken.append(place)
+        middle = (place.top + place.bottom) / 2
+        to_left = place.right < at_x
+        if abs(middle - at_y) > 2:
+            yield _line(at_x, at_y, place.right + 2 if to_left else place.left - 2, middle, "lead")
+        yield _text(place.right if to_left else place.left, middle + 4, point.name, "name end" if to_left else "name")
+
+
+def _places(x: float, y: float, length: float) -> Iterator[_Box]:
+    """Where a name may go: beside the point, right before left, then ever further above and below."""
+    for distance in range(12):
+        for offset in dict.fromkeys((-distance * LINE_HEIGHT, distance * LINE_HEIGHT)):
+            top = y + offset - LINE_HEIGHT / 2
+            yield _Box(x + 12, top, x + 12 + length, top + LINE_HEIGHT)
+            yield _Box(x - 12 - length, top, x - 12, top + LINE_HEIGHT)
 
 
 def _dot(point: Point, x: _Scale, y: _Scale, best: bool) -> str:

@@ -6,6 +6,7 @@ from importlib.resources import files
 from typing import Any
 
 from edgeseg.errors import needs_extra
+from edgeseg.report import numbers
 
 
 def render_page(template: str, /, **values: Any) -> str:
@@ -27,4 +28,6 @@ def render_page(template: str, /, **values: Any) -> str:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    for form in (numbers.number, numbers.overlap, numbers.megabytes):
+        environment.filters[form.__name__] = form
     return environment.get_template(template).render(**values)

@@ -191,7 +191,7 @@ def _largest(counts: NDArray[np.int64]) -> Iterator[int]:
 
 
 def _matrix(metrics: Metrics) -> dict[str, Any]:
-    """The confusion matrix of the classes that occur in it; each cell is a count and its tint, 0..50 for all of a row."""
+    """The confusion matrix of the classes that occur in it; a cell is a count and its tint, 0..50 for all of a row."""
     table = metrics.confusion.table
     occurs = np.flatnonzero((table.sum(axis=0) + table.sum(axis=1))[:-1])
     # Background first: beside 80 classes its column, the missed objects, would be scrolled out of sight.

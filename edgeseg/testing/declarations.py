@@ -75,7 +75,7 @@ class DeclarationTests(TargetSuite):
     def test_importing_and_checking_import_no_sdk(self, subject: Target) -> None:
         """`edgeseg targets` and `predict` import every target, so each must cost milliseconds."""
         result = run_probe(subject)
-        sdk = {*VENDOR_MODULES, *modules_of(set(subject.check_env().versions))}
+        sdk = VENDOR_MODULES | modules_of(set(subject.check_env().versions))
         assert not sdk & set(result.modules)
         assert result.seconds < CHECK_ENV_S
 

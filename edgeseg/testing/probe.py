@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import json
 import os
@@ -19,11 +18,14 @@ from typing import Any
 
 from edgeseg.target import Artifact, ExportRequest, Target
 
-VENDOR_MODULES = (
-    "ai_edge_litert ai_edge_quantizer coremltools jax litert_torch ncnn nncf onnx onnx2tf onnxruntime onnxscript "
-    "onnxsim onnxslim openvino paddle pnnx safetensors tensorflow tensorflowjs tensorrt tensorrt_rtx "
-    "tflite_runtime torch torchvision x2paddle"
-).split()
+VENDOR_MODULES = frozenset(
+    {
+        *("ai_edge_litert", "ai_edge_quantizer", "litert_torch", "tensorflow", "tensorflowjs", "tflite_runtime"),
+        *("onnx", "onnx2tf", "onnxruntime", "onnxscript", "onnxsim", "onnxslim"),
+        *("coremltools", "ncnn", "nncf", "openvino", "paddle", "pnnx", "tensorrt", "tensorrt_rtx", "x2paddle"),
+        *("jax", "safetensors", "torch", "torchvision"),
+    }
+)
 """Import names of the SDKs that a target may need, and of torch; more are added from the target's versions."""
 
 TIMEOUT_S = 300
@@ -124,7 +126,9 @@ def _main(request: dict[str, Any]) -> dict[str, Any]:
 
     hidden = frozenset(request.get("hidden", ()))
     sys.meta_path[:] = [_Hiding(finder, hidden) for finder in sys.meta_path]
-    kind = functools.reduce(getattr, request["kind"].split("."), importlib.import_module(request["module"]))
+    kind: Any = importlib.import_module(request["module"])
+    for name in request["kind"].split("."):
+        kind = getattr(kind, name)
     target: Target = kind()
     start = time.perf_counter()
     problems = target.check_env().problems

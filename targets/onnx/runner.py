@@ -28,17 +28,23 @@ class OnnxRunner(Runner):
         options = OnnxRunOptions.of(options)
         self._session: Any = _session(artifact.path, options, optimize=True)
         self._names = [spec.name for spec in self.outputs]
-        found = {tensor.name for tensor in self._session.get_outputs()}
-        if not set(self._names) <= found:
-            raise ArtifactError(
-                f"{artifact.path}: outputs {sorted(found)}, but its metadata says {self._names}", hint="export again"
-            )
+        self._check_names(artifact.path)
 
     @property
     def execution(self) -> Mapping[str, str]:
         """Provider and threads."""
         threads = self._session.get_session_options().intra_op_num_threads
         return {"provider": self._session.get_providers()[0], "threads": str(threads or "runtime's choice")}
+
+    def _check_names(self, path: Path) -> None:
+        inputs = [tensor.name for tensor in self._session.get_inputs()]
+        outputs = [tensor.name for tensor in self._session.get_outputs()]
+        if inputs != [spec.name for spec in self.inputs] or not set(self._names) <= set(outputs):
+            raise ArtifactError(
+                f"{path}: takes {inputs} and gives {outputs}, expected {[spec.name for spec in self.inputs]} "
+                f"and {self._names}",
+                hint="export it again",
+            )
 
     def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         results = self._session.run(self._names, dict(arrays))

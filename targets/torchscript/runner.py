@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,7 @@ from edgeseg.errors import ArtifactError, EnvironmentMissingError, needs_extra
 from edgeseg.foreign import from_peer_keys
 from edgeseg.metadata import ArtifactMetadata
 from edgeseg.target import Artifact, Options, Runner
-from edgeseg.tensors import (
-    DECODED_OUTPUT_NAMES,
-    INPUT_NAME,
-    NUM_COEFFICIENTS,
-    Array,
-    decoded_output_specs,
-    input_spec,
-)
+from edgeseg.tensors import INPUT_NAME, Array, Dimension, decoded_output_specs, input_spec
 
 from .options import TorchScriptRunOptions
 
@@ -77,22 +71,43 @@ def looks_like_torchscript(path: Path) -> bool:
 
 def read_metadata(path: Path) -> ArtifactMetadata:
     """Our metadata from the archive; for a foreign file its own keys, in the decoded layout."""
-    with zipfile.ZipFile(path) as archive:
-        extra = {name.rpartition("/extra/")[2]: name for name in archive.namelist() if "/extra/" in name}
-        if METADATA_FILE in extra:
-            return ArtifactMetadata.from_json(archive.read(extra[METADATA_FILE]).decode(), str(path))
-        if PEER_FILE not in extra:
-            raise ArtifactError(
-                f"{path}: TorchScript without metadata (neither {METADATA_FILE} nor {PEER_FILE} inside)",
-                hint="export it with edgeseg; a bare trace does not say its classes and size",
-            )
-        keys = json.loads(archive.read(extra[PEER_FILE]))
-    height, width = (int(side) for side in keys["imgsz"])
-    specs = decoded_output_specs(len(keys["names"]), ("height", "width"), "batch")
-    if [spec.name for spec in specs] != list(DECODED_OUTPUT_NAMES) or specs[1].shape[1] != NUM_COEFFICIENTS:
-        raise ArtifactError(f"{path}: not the decoded layout")
-    sized = {**keys, "imgsz": [height, width]}
-    return from_peer_keys(sized, (input_spec(("height", "width"), "batch"),), specs, "torchscript", str(path))
+    extra = _extra_files(path)
+    if METADATA_FILE in extra:
+        return ArtifactMetadata.from_json(extra[METADATA_FILE], str(path))
+    if PEER_FILE not in extra:
+        raise ArtifactError(
+            f"{path}: TorchScript without metadata (neither {METADATA_FILE} nor {PEER_FILE} inside)",
+            hint="export it with edgeseg; a bare trace does not say its classes and size",
+        )
+    keys = _peer_keys(extra[PEER_FILE], path)
+    # A trace tells no shapes before it runs, and the peer's fixes the size: they are what its keys say.
+    is_open = bool((keys.get("args") or {}).get("dynamic"))
+    batch: Dimension = "batch" if is_open else keys["batch"]
+    size: tuple[Dimension, Dimension] = ("height", "width") if is_open else keys["imgsz"]
+    specs = decoded_output_specs(len(keys["names"]), size, batch)
+    return from_peer_keys(keys, (input_spec(size, batch),), specs, "torchscript", str(path))
+
+
+def _extra_files(path: Path) -> dict[str, str]:
+    """The texts that were saved beside the module."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {name.rpartition("/extra/")[2]: name for name in archive.namelist() if "/extra/" in name}
+            wanted = {key: names[key] for key in (METADATA_FILE, PEER_FILE) if key in names}
+            return {key: archive.read(name).decode() for key, name in wanted.items()}
+    except (OSError, EOFError, UnicodeDecodeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ArtifactError(f"{path}: no readable TorchScript archive: {error}", hint="export it again") from error
+
+
+def _peer_keys(text: str, path: Path) -> dict[str, Any]:
+    """The peer's keys with class ids as numbers, which JSON cannot hold as keys."""
+    try:
+        keys = json.loads(text)
+        height, width = keys["imgsz"]
+        names = {int(index): str(name) for index, name in keys["names"].items()}
+        return {**keys, "names": names, "imgsz": (int(height), int(width)), "batch": int(keys["batch"])}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ArtifactError(f"{path}: its {PEER_FILE} is not readable: {error!r}", hint="export it again") from error
 
 
 def _loaded(path: Path, device: str) -> Any:

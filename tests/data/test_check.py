@@ -21,7 +21,7 @@ from edgeseg.data.synthetic import synthesize
 from edgeseg.data.synthetic_options import SyntheticOptions
 from edgeseg.errors import SourceError, UsageError
 from edgeseg.report.data_page import render
-from tests.data.sets import annotation, coco_content, write_coco, write_picture, write_yolo
+from tests.data.handmade import annotation, coco_content, write_coco, write_picture, write_yolo
 
 CAT = "0 .2 .2 .6 .2 .6 .6 .2 .6\n"
 DOG = "1 .3 .3 .7 .3 .7 .7\n"

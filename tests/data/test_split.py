@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgeseg import rle
 from edgeseg.data.check import check_dataset
 from edgeseg.data.check_scan import scan
 from edgeseg.data.open import open_dataset
 from edgeseg.data.split import SplitOptions, SplitResult, split_dataset
 from edgeseg.data.split_assign import assign
 from edgeseg.errors import OutputError, SourceError, UsageError
-from tests.data.sets import annotation, coco_content, write_coco, write_yolo
+from tests.data.handmade import annotation, coco_content, write_coco, write_yolo
 
 CAT = "0 .2 .2 .6 .2 .6 .6\n"
 DOG = "1 .3 .3 .7 .3 .7 .7\n"
@@ -35,7 +36,8 @@ def names_in(made: SplitResult) -> dict[str, set[str]]:
 def coco(tmp_path: Path) -> Path:
     """Twenty pictures of a cat, four of which have a dog, too; rows with fields of their own."""
     rows = [annotation(n, n, score=n / 7) for n in range(1, 21)]
-    dogs = [annotation(100 + n, n, 5, segmentation={"size": [40, 40], "counts": [400, 8, 1192]}) for n in range(1, 5)]
+    mask = rle.encode(np.ones((10, 10), bool), (10, 10), (40, 40))
+    dogs = [annotation(100 + n, n, 5, segmentation=mask) for n in range(1, 5)]
     return write_coco(tmp_path / "coco", coco_content(20, rows + dogs, licenses=[{"id": 3, "name": "CC0"}]))
 
 

@@ -99,7 +99,7 @@ def test_masks_equal_bilinear_interpolation_in_float64(picture: tuple[int, int])
 
     for mask, one, box in zip(masks, weights, boxes.tolist(), strict=True):
         logits = by_definition(prototypes, one, place)
-        ys, xs = np.arange(height)[:, None] + 0.5, np.arange(width)[None] + 0.5
+        ys, xs = np.arange(height)[:, None], np.arange(width)[None]
         inside = (xs >= box[0]) & (xs < box[2]) & (ys >= box[1]) & (ys < box[3])
         found = np.zeros(picture, bool)
         found[mask.window] = mask.bitmap
@@ -127,14 +127,14 @@ def everywhere(place: Geometry) -> tuple[Floats, Floats]:
         ((0, 0, 1, 1), (0, 1), (0, 1)),
         ((639, 426, 640, 427), (426, 427), (639, 640)),
         ((10, 20, 13, 22), (20, 22), (10, 13)),
-        ((10.4, 20.4, 12.6, 22.6), (20, 23), (10, 13)),
-        ((10.6, 20.6, 12.4, 22.4), (21, 22), (11, 12)),
-        ((10.5, 20.5, 12.5, 22.5), (20, 22), (10, 12)),
-        ((639.4, 0, 640, 0.6), (0, 1), (639, 640)),
+        ((10.4, 20.4, 12.6, 22.6), (21, 23), (11, 13)),
+        ((10.6, 20.6, 12.4, 22.4), (21, 23), (11, 13)),
+        ((10.0, 20.5, 12.0, 22.5), (21, 23), (10, 12)),
+        ((638.4, 0, 640, 0.6), (0, 1), (639, 640)),
     ],
     ids=str,
 )
-def test_a_mask_has_the_pixels_whose_centres_are_in_the_box(
+def test_a_mask_has_the_pixels_whose_corners_are_in_the_box(
     box: tuple[float, ...], rows: tuple[int, int], columns: tuple[int, int]
 ) -> None:
     place = PLACES["odd padding, not scaled"]
@@ -147,10 +147,10 @@ def test_a_mask_has_the_pixels_whose_centres_are_in_the_box(
 
 @pytest.mark.parametrize(
     "box",
-    [(5, 5, 5, 9), (5, 5, 9, 5), (5.6, 5, 6.4, 9), (0, 0, 0.4, 0.4), (639.6, 426.6, 640, 427), (640, 427, 640, 427)],
+    [(5, 5, 5, 9), (5, 5, 9, 5), (5.2, 5, 5.9, 9), (0.1, 0, 0.4, 0.4), (639.6, 426.6, 640, 427), (640, 427, 640, 427)],
     ids=str,
 )
-def test_a_box_without_a_pixels_centre_has_an_empty_mask_in_the_picture(box: tuple[float, ...]) -> None:
+def test_a_box_without_a_pixels_corner_has_an_empty_mask_in_the_picture(box: tuple[float, ...]) -> None:
     place = PLACES["odd padding, not scaled"]
 
     (mask,) = crop_masks(*everywhere(place), np.array([box], np.float32), place)
@@ -177,9 +177,9 @@ def test_any_box_in_any_picture_gives_a_mask_inside_both(
 
     if mask.bitmap.size:
         rows, columns = mask.window
-        assert x1 <= columns.start + 0.5
-        assert columns.stop - 0.5 < x2 or math.isclose(columns.stop - 0.5, x2, rel_tol=1e-6)
-        assert y1 <= rows.start + 0.5
+        assert x1 <= columns.start or math.isclose(columns.start, x1, rel_tol=1e-6)
+        assert columns.stop - 1 < x2
+        assert y1 <= rows.start or math.isclose(rows.start, y1, rel_tol=1e-6)
         assert rows.stop <= height
         assert columns.stop <= width
         assert mask.bitmap.all()
@@ -237,6 +237,19 @@ def test_a_picture_wider_than_a_signed_short_has_its_whole_mask() -> None:
 
     assert mask.bitmap.shape == (40, 70_000)
     assert mask.bitmap.all()
+
+
+def test_one_mask_of_the_whole_picture_takes_its_bitmap_and_little_more() -> None:
+    place = geometry((4000, 6000), (640, 640))
+    prototypes, weights = everywhere(place)
+
+    tracemalloc.start()
+    (mask,) = crop_masks(prototypes, weights, whole(place), place)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert mask.bitmap.nbytes == 24_000_000
+    assert peak < 1.5 * mask.bitmap.nbytes, f"{peak / 1e6:.0f} MB; the logits at this size would take 96 MB"
 
 
 def test_memory_follows_the_boxes_and_not_the_picture_times_their_number() -> None:
