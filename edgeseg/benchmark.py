@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeseg.benchmark_accuracy import Accuracy, Bar, read_accuracy, validate_model
 from edgeseg.benchmark_turn import Turn, TurnResult, run_turn
@@ -20,6 +20,9 @@ from edgeseg.errors import ArtifactError, EdgesegError, UsageError
 from edgeseg.machine import Machine, MachineState, read_machine, read_state, throttled
 from edgeseg.metrics.latency import Latency, drift_of, latency_of, per_second
 from edgeseg.photos import shipped_photos
+
+if TYPE_CHECKING:
+    from edgeseg.data.dataset import Dataset
 
 logger = logging.getLogger(__name__)
 
@@ -208,11 +211,8 @@ def benchmark(path: Path, options: BenchmarkOptions | None = None, *, bar: Bar =
     if failures and not is_build:
         raise failures[path.name]
     timed = [subject for subject in subjects if subject.name not in failures]
-    for subject in timed if dataset is not None else ():
-        try:
-            validate_model(subject.path, dataset, options.run_options, bar)
-        except EdgesegError as error:
-            failures[subject.name] = error
+    if dataset is not None:
+        failures |= _validate(timed, dataset, options, bar)
     models = [_speed(subject, turns[subject.name], is_build) for subject in timed]
     models.sort(key=lambda model: model.latency().p50)
     warnings = (*_state_warnings(machine, before, after), *_model_warnings(models))
@@ -289,6 +289,19 @@ def _turn(subject: Subject, options: BenchmarkOptions, runs: int, first: int) ->
         batch=options.batch,
         run_options=options.run_options,
     )
+
+
+def _validate(
+    subjects: list[Subject], dataset: Dataset, options: BenchmarkOptions, bar: Bar
+) -> dict[str, EdgesegError]:
+    """Validate each model; returns the errors of those that could not be, whose times are kept."""
+    failures: dict[str, EdgesegError] = {}
+    for subject in subjects:
+        try:
+            validate_model(subject.path, dataset, options.run_options, bar)
+        except EdgesegError as error:
+            failures[subject.name] = error
+    return failures
 
 
 def _speed(subject: Subject, turns: list[TurnResult], is_build: bool) -> ModelSpeed:

@@ -14,12 +14,13 @@ import pytest
 
 from edgeseg import benchmark_turn
 from edgeseg.benchmark import BenchmarkOptions, ModelSpeed, Subject, benchmark
-from edgeseg.benchmark_accuracy import read_accuracy, val_file
+from edgeseg.benchmark_accuracy import Accuracy, read_accuracy, val_file
 from edgeseg.benchmark_turn import STEPS, Turn, TurnResult, measure, run_turn
 from edgeseg.errors import ArtifactError, EdgesegError, SourceError, StageError, UsageError
 from edgeseg.photos import shipped_photos
 from edgeseg.predict import Model
 from edgeseg.report.benchmark_json import benchmark_json, write_benchmark
+from edgeseg.testing.tiny import NAMES
 from tests.media import write_picture
 from tests.speeds import result_of, speed_of, turn_of
 
@@ -179,6 +180,28 @@ def test_models_of_a_build_take_turns(build: Path, runs: int, turns: list[int]) 
     firsts = [sum(turns[:index]) for index in range(len(turns))]
     names = ("weights", "good", "damaged")
     assert taken == [(name, first, count) for first, count in zip(firsts, turns, strict=True) for name in names]
+
+
+def test_a_validated_build_keeps_the_ap_beside_each_model(build: Path, tmp_path: Path) -> None:
+    write_picture(tmp_path / "one.png")
+    square = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 10, 20, 20], "area": 400, "iscrowd": 0}
+    content = {
+        "images": [{"id": 1, "file_name": "one.png", "height": 96, "width": 160}],
+        "annotations": [{**square, "segmentation": [[10, 10, 30, 10, 30, 30, 10, 30]]}],
+        "categories": [{"id": index, "name": name} for index, name in enumerate(NAMES, start=1)],
+    }
+    (tmp_path / "val.json").write_text(json.dumps(content))
+    folder = Path(shutil.copytree(build, tmp_path / "build"))
+    with patch("edgeseg.benchmark.run_turn", lambda turn: turn_of([1.0] * turn.runs)):
+        result = benchmark(folder, replace(FAST, val=tmp_path / "val.json"))
+    found = {model.name: model.accuracy for model in result.models}
+    judged = json.loads((folder / "good" / "good.val.json").read_text())
+    assert found["good"] is not None
+    assert found["good"] == Accuracy(judged["seg"]["AP"], judged["box"]["AP"], 1, str(tmp_path / "val.json"))
+    assert found["reference"] is not None
+    # What cannot be opened has no AP, and is said.
+    assert found["damaged"] is None
+    assert set(result.failures) == {"damaged"}
 
 
 def test_a_model_whose_times_move_is_warned_of(build: Path) -> None:

@@ -46,8 +46,8 @@ def command(model: Path, **asked: Any) -> None:
     """Time weights, an artifact, or every artifact of a build beside its reference.
 
     Each model runs in a process of its own, those of a build in turn. For a build, `benchmark.json` and `pareto.svg`
-    go into its folder; AP comes from --val, or from the JSON of an earlier `edgeseg val` at <stem>.val.json beside
-    an artifact.
+    go into its folder. AP is that of an earlier `edgeseg val --json` at <stem>.val.json beside an artifact, or is
+    measured now on DATA.
     """
     from edgeseg.benchmark import BenchmarkOptions, benchmark
     from edgeseg.report.benchmark_json import benchmark_json, write_benchmark

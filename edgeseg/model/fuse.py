@@ -13,12 +13,12 @@ from edgeseg.model.network import SegmentationNetwork
 
 def fused(network: SegmentationNetwork) -> SegmentationNetwork:
     """A copy in evaluation mode whose convolutions carry their normalisation; outputs agree to about 1e-5."""
-    result = copy.deepcopy(network).eval()
+    result = copy.deepcopy(network)
     for module in result.modules():
         if isinstance(module, ConvBlock) and isinstance(module.bn, nn.BatchNorm2d):
             module.conv = _fold(module.conv, module.bn)
             module.bn = nn.Identity()
-    return result
+    return result.eval()
 
 
 @torch.no_grad()
@@ -35,6 +35,8 @@ def _fold(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> nn.Conv2d:
         (conv.stride[0], conv.stride[1]),
         padding=(int(conv.padding[0]), int(conv.padding[1])),
         bias=True,
+        device=conv.weight.device,
+        dtype=conv.weight.dtype,
     )
     folded.weight.copy_((conv.weight.double() * gain[:, None, None, None]).to(conv.weight.dtype))
     if folded.bias is not None:

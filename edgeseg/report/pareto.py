@@ -211,7 +211,8 @@ def _panel(panel: Panel) -> str:
             *_axes(panel, x, y),
             _staircase(best, x, y),
             *_labels(panel.points, best, x, y),
-            *(_dot(point, x, y, point in best) for point in panel.points),
+            # The front last: where points coincide, it is what is seen.
+            *(_dot(point, x, y, point in best) for point in sorted(panel.points, key=lambda point: point in best)),
         ]
     )
 

@@ -77,15 +77,15 @@ def to_yolo(folder: Path, *rows: dict[str, Any]) -> tuple[Dataset, Conversion, M
 
 
 @pytest.mark.parametrize(
-    ("name", "images", "instances"),
+    ("name", "images", "instances", "traced"),
     [
-        ("coco-val128/instances.json", None, 971),
-        ("coco128-seg/annotations/instances_train2017_coco128.json", "coco128-seg/images/train2017", 929),
+        ("coco-val128/instances.json", None, 971, 5),
+        ("coco128-seg/annotations/instances_train2017_coco128.json", "coco128-seg/images/train2017", 929, 3),
     ],
     ids=["val128", "coco128"],
 )
 def test_coco_to_yolo_and_back_keeps_every_mask(
-    name: str, images: str | None, instances: int, shared: Path, tmp_path: Path
+    name: str, images: str | None, instances: int, traced: int, shared: Path, tmp_path: Path
 ) -> None:
     source = shared / "data" / name
     options = ConvertOptions(("val",), images=shared / "data" / images if images else None, pictures="link")
@@ -101,6 +101,8 @@ def test_coco_to_yolo_and_back_keeps_every_mask(
     notes = " ".join(there.notes)
     assert "joined into one ring" in notes
     assert "crowds, which YOLO-seg cannot mark: left out" in notes
+    # All others keep their own points.
+    assert f"{traced} annotations of parts that overlap or reach out of the picture: outlined" in notes
 
 
 def test_yolo_to_coco_and_back_keeps_every_mask(shared: Path, tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_a_yolo_set_has_the_labels_of_its_files(tmp_path: Path) -> None:
     (found,) = dataset[1].annotations
     assert (found.class_id, found.crowd, found.rle) == (1, False, None)
     assert found.rings[0].tolist() == [[16, 12], [48, 12], [48, 36]]
-    assert found.xyxy == (16, 12, 48, 36)
+    assert list(found.xyxy) == [16, 12, 48, 36]
     assert [a.id for sample in dataset for a in sample.annotations] == [1, 2, 3]
 
 

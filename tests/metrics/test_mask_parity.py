@@ -109,12 +109,11 @@ def test_nothing_on_both_sides_is_no_match_and_no_mistake() -> None:
     assert parity(none, none) == PictureParity((), (), ())
 
 
-def test_empty_masks_have_no_overlap() -> None:
-    empty = np.zeros((10, 10), bool)
+def test_two_empty_masks_agree_and_one_does_not_agree_with_a_full_one() -> None:
+    empty, full = instances((A, 0.9, 0), masks=[np.zeros((10, 10), bool)]), instances((A, 0.9, 0))
 
-    result = parity(instances((A, 0.9, 0), masks=[empty]), instances((A, 0.9, 0), masks=[empty]))
-
-    assert result.matches[0].mask_iou == 0
+    assert parity(empty, empty).matches[0].mask_iou == 1
+    assert parity(empty, full).matches[0].mask_iou == parity(full, empty).matches[0].mask_iou == 0
 
 
 def test_instances_without_masks_are_refused() -> None:

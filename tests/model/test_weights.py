@@ -215,6 +215,12 @@ def test_another_network_is_refused_with_the_supported_list_and_without_a_warnin
     assert caplog.text == "", "what is refused was not read"
 
 
+def test_more_bottlenecks_than_any_network_has_are_refused_before_one_is_built(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "other.pt", _endless(foreign_shapes()))
+
+    refused(path, "backbone.stage3 has 300 bottlenecks")
+
+
 def test_another_family_is_refused_with_the_modules_that_were_found(tmp_path: Path) -> None:
     attention = module(Name("ultralytics.nn.modules", "C2PSA"), parameters={"weight": tensor()})
     layers = module(Name("torch.nn.modules.container", "Sequential"), {"10": attention})

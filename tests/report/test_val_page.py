@@ -15,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgeseg.data.dataset import Dataset
+from edgeseg.data.picture import decode_picture, read_picture
 from edgeseg.errors import EnvironmentMissingError, SourceError
 from edgeseg.report.val_page import render_val
 from edgeseg.report.val_worst import PANEL_SIDE_PX, drawn_worst
@@ -44,8 +45,7 @@ def page(metrics: Metrics, dataset: Dataset) -> Page:
 def pictures(page: Page) -> list[NDArray[np.uint8]]:
     """All pictures of a page, RGB."""
     sources = [element.attributes["src"].removeprefix(DATA_URL) for element in page.all("img")]
-    data = [np.frombuffer(base64.b64decode(source, validate=True), np.uint8) for source in sources]
-    return [np.asarray(cv2.imdecode(one, cv2.IMREAD_COLOR)[..., ::-1], np.uint8) for one in data]
+    return [decode_picture(base64.b64decode(source, validate=True), "panel") for source in sources]
 
 
 def test_page_says_mask_and_box_ap_first(page: Page, metrics: Metrics) -> None:
@@ -126,7 +126,7 @@ def test_page_draws_annotations_and_detections_of_each_picture(page: Page, datas
     texts = [element.attributes["alt"] for element in page.all("img")]
     assert texts[0] == "two.png, annotated: 1 cat, 1 crowd"
     assert texts[1] == "two.png, found: 1 cat, 1 a dog"
-    original = np.asarray(cv2.imread(str(dataset[1].path))[..., ::-1], float)
+    original = read_picture(dataset[1].path).astype(float)
     changed = [np.abs(picture - original).mean(axis=2) for picture in drawn[:2]]
     # Row 40 is inside the annotated cat and below the found one.
     assert np.median(changed[0][38:43, 10:40]) > 20
@@ -139,8 +139,7 @@ def test_a_large_picture_is_scaled_to_a_panel(tmp_path: Path, metrics: Metrics) 
     dataset.arrays.sizes[:] = (height, width)
     large = replace(metrics, detections=replace(metrics.detections, rows=[]))
     for sample in dataset:
-        picture = cv2.imread(str(sample.path))
-        assert cv2.imwrite(str(sample.path), cv2.resize(picture, (width, height)))
+        assert cv2.imwrite(str(sample.path), cv2.resize(read_picture(sample.path), (width, height)))
     dataset.arrays.first_annotation[:] = 0
     panels = [panel for one in drawn_worst(large, dataset) for panel in one["panels"]]
     assert [(panel["height"], panel["width"]) for panel in panels] == [(384, PANEL_SIDE_PX)] * 4

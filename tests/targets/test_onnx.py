@@ -1,0 +1,252 @@
+"""The ONNX target beyond conformance: opsets, simplifiers, precision, and files for other runtimes."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper
+
+import edgeseg
+from edgeseg import registry
+from edgeseg.errors import ArtifactError, EnvironmentMissingError, UsageError
+from edgeseg.target import Artifact
+from edgeseg.tensors import Array
+from edgeseg.testing.tiny import NAMES
+from tests.targets.conftest import (
+    Exporter,
+    assert_same_instances,
+    assert_same_outputs,
+    noise,
+    predicted,
+    run,
+)
+
+ROUNDING = 1e-5
+"""Relative: another order of the same float32 sums."""
+
+
+@pytest.mark.parametrize("opset", [13, 17, 20])
+def test_opset_is_what_was_asked(exported: Exporter, opset: int) -> None:
+    path = exported("onnx", opset=opset)
+    assert [(entry.domain, entry.version) for entry in onnx.load(path).opset_import] == [("", opset)]
+    assert_same_outputs(run(path, noise()), run(exported("onnx"), noise()), ROUNDING)
+
+
+@pytest.mark.parametrize("opset", [12, 21])
+def test_unproven_opset_is_refused(exported: Exporter, opset: int) -> None:
+    with pytest.raises(UsageError, match=f"opset.*got {opset}"):
+        exported("onnx", opset=opset)
+
+
+@pytest.mark.parametrize("simplify", ["onnxslim", "off"])
+def test_simplifiers_keep_the_outputs(exported: Exporter, simplify: str) -> None:
+    assert_same_outputs(run(exported("onnx", simplify=simplify), noise()), run(exported("onnx"), noise()), ROUNDING)
+
+
+@pytest.mark.parametrize("simplify", ["onnxsim", "onnxslim"])
+def test_simplifiers_remove_nodes(exported: Exporter, simplify: str) -> None:
+    whole = onnx.load(exported("onnx", simplify="off", outputs="decoded")).graph
+    assert len(onnx.load(exported("onnx", simplify=simplify, outputs="decoded")).graph.node) < len(whole.node)
+
+
+@pytest.mark.parametrize("outputs", ["raw", "decoded"])
+def test_fp16_file_has_half_weights_and_float_tensors_at_its_edges(exported: Exporter, outputs: str) -> None:
+    path = exported("onnx", "fp16", outputs=outputs)
+    graph = onnx.load(path).graph
+    kernels = {node.input[1] for node in graph.node if node.op_type in ("Conv", "ConvTranspose")}
+    types = {tensor.data_type for tensor in graph.initializer if tensor.name in kernels}
+    assert types == {TensorProto.FLOAT16}
+    edges = {value.type.tensor_type.elem_type for value in (*graph.input, *graph.output)}
+    assert edges == {TensorProto.FLOAT}
+    assert path.stat().st_size < 0.75 * exported("onnx", outputs=outputs).stat().st_size
+
+
+@pytest.mark.parametrize("outputs", ["raw", "decoded"])
+@pytest.mark.parametrize("shape", [(1, 96, 160), (3, 96, 160), (2, 128, 64)], ids=["traced", "batch", "size"])
+def test_open_shapes_equal_the_reference(
+    exported: Exporter,
+    reference: Callable[[Array, str], dict[str, Array]],
+    outputs: str,
+    shape: tuple[int, int, int],
+) -> None:
+    path = exported("onnx", outputs=outputs, dynamic_batch=True, dynamic_size=True)
+    assert_same_outputs(run(path, noise(*shape)), reference(noise(*shape), outputs), 1e-4)
+
+
+def test_fixed_batch_is_in_the_file_and_fills_up_a_short_group(exported: Exporter) -> None:
+    path = exported("onnx", batch=2)
+    dimensions = onnx.load(path).graph.input[0].type.tensor_type.shape.dim
+    assert [dimension.dim_value for dimension in dimensions] == [2, 3, 96, 160]
+    # Three pictures: the second group has one.
+    assert_same_instances(predicted(path), predicted(exported("onnx")))
+
+
+def test_same_request_gives_the_same_bytes(exported: Exporter, tiny_weights: Path, tmp_path: Path) -> None:
+    from edgeseg.export import export
+
+    again = export(tiny_weights, "onnx", output_dir=tmp_path).path
+    assert again.read_bytes() == exported("onnx").read_bytes()
+
+
+def test_decoded_file_runs_in_a_plain_session(exported: Exporter) -> None:
+    session = onnxruntime.InferenceSession(str(exported("onnx", outputs="decoded")))
+    assert [tensor.name for tensor in session.get_inputs()] == ["images"]
+    table, prototypes = session.run(["output0", "output1"], {"images": noise()})
+    assert table.shape == (1, 4 + 3 + 32, 12 * 20 + 6 * 10 + 3 * 5)
+    assert prototypes.shape == (1, 32, 24, 40)
+    wanted = run(exported("onnx", outputs="decoded"), noise())
+    assert_same_outputs({"output0": table, "output1": prototypes}, wanted, ROUNDING)
+
+
+@pytest.mark.parametrize("engine", [cv2.dnn.ENGINE_CLASSIC, cv2.dnn.ENGINE_NEW], ids=["classic", "new"])
+@pytest.mark.parametrize("opset", [13, 17, 20])
+def test_decoded_file_runs_in_opencv(exported: Exporter, engine: int, opset: int) -> None:
+    path = exported("onnx", outputs="decoded", opset=opset)
+    network = cv2.dnn.readNetFromONNX(str(path), engine)
+    network.setInput(noise(), "images")
+    found = dict(zip(("output0", "output1"), network.forward(("output0", "output1")), strict=True))
+    # OpenCV's convolutions (Winograd) differ by 1e-6 of the largest value.
+    assert_same_outputs(found, run(path, noise()), 1e-4)
+
+
+def test_decoded_file_has_the_keys_of_existing_clients(exported: Exporter) -> None:
+    keys = _keys(onnx.load(exported("onnx", outputs="decoded")))
+    assert keys["task"] == "segment"
+    assert ast.literal_eval(keys["stride"]) == 32
+    assert ast.literal_eval(keys["imgsz"]) == [96, 160]
+    assert ast.literal_eval(keys["names"]) == dict(enumerate(NAMES))
+
+
+def test_raw_file_has_our_key_only(exported: Exporter) -> None:
+    assert _keys(onnx.load(exported("onnx"))).keys() == {"edgeseg"}
+
+
+@pytest.mark.parametrize("opened", [False, True], ids=["fixed", "open"])
+def test_file_with_peer_keys_alone_predicts_the_same(exported: Exporter, tmp_path: Path, opened: bool) -> None:
+    path = exported("onnx", outputs="decoded", dynamic_batch=opened, dynamic_size=opened)
+    stripped = _without_key(path, tmp_path / "foreign.onnx")
+    with edgeseg.load(stripped) as model:
+        assert model.metadata.producer == "edgeseg"
+        assert model.metadata.weights_sha256 == ""
+        assert model.metadata.dynamic == (("batch", "size") if opened else ())
+    assert_same_instances(predicted(stripped), predicted(exported("onnx")))
+
+
+@pytest.mark.parametrize("op", ["Relu", "Identity"])
+def test_unknown_network_is_refused_with_its_tensors(tmp_path: Path, op: str) -> None:
+    path = _one_node(tmp_path / "other.onnx", op, "pixels", (1, 3, 8, 8))
+    with pytest.raises(ArtifactError, match=r"pixels \(1, 3, 8, 8\) float32; result \(1, 3, 8, 8\) float32") as caught:
+        edgeseg.load(path)
+    assert str(path) in caught.value.message
+
+
+def test_network_for_another_task_is_refused(exported: Exporter, tmp_path: Path) -> None:
+    model = onnx.load(exported("onnx", outputs="decoded"))
+    helper.set_model_props(model, {**_keys(model), "edgeseg": "{}", "task": "detect"})
+    onnx.save(model, tmp_path / "detector.onnx")
+    _without_key(tmp_path / "detector.onnx", tmp_path / "detector.onnx")
+    with pytest.raises(ArtifactError, match="'detect'.*'segment'"):
+        edgeseg.load(tmp_path / "detector.onnx")
+
+
+def test_foreign_file_with_another_input_name_is_refused(exported: Exporter, tmp_path: Path) -> None:
+    model = onnx.load(_without_key(exported("onnx", outputs="decoded"), tmp_path / "renamed.onnx"))
+    for node in model.graph.node:
+        node.input[:] = ["pixels" if name == "images" else name for name in node.input]
+    model.graph.input[0].name = "pixels"
+    onnx.save(model, tmp_path / "renamed.onnx")
+    with pytest.raises(ArtifactError, match=r"takes \['pixels'\]"):
+        edgeseg.load(tmp_path / "renamed.onnx")
+
+
+def test_metadata_of_a_later_schema_is_refused(exported: Exporter, tmp_path: Path) -> None:
+    model = onnx.load(exported("onnx"))
+    helper.set_model_props(model, {"edgeseg": '{"schema": 99}'})
+    onnx.save(model, tmp_path / "later.onnx")
+    with pytest.raises(ArtifactError, match="schema 99"):
+        edgeseg.load(tmp_path / "later.onnx")
+
+
+def test_inspect_names_weights_of_the_wrong_type(exported: Exporter) -> None:
+    target = registry.load("onnx")
+    path = exported("onnx")
+    claimed = replace(target.read_metadata(path), precision="fp16")
+    problems = target.inspect(Artifact(path, claimed)).problems
+    assert problems
+    assert all("FLOAT, expected FLOAT16" in problem for problem in problems)
+
+
+def test_inspect_counts_what_the_file_holds(exported: Exporter) -> None:
+    target = registry.load("onnx")
+    path = exported("onnx")
+    facts = target.inspect(Artifact(path, target.read_metadata(path))).facts
+    graph = onnx.load(path).graph
+    assert facts["opset"] == 17
+    assert facts["nodes"] == len(graph.node)
+    assert facts["convolutions"] == sum(node.op_type in ("Conv", "ConvTranspose") for node in graph.node)
+
+
+def test_threads_are_set_and_said(exported: Exporter) -> None:
+    with edgeseg.load(exported("onnx"), threads=1) as model:
+        assert model.runner.execution == {"provider": "CPUExecutionProvider", "threads": "1"}
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="a CUDA runtime is here")
+def test_absent_cuda_runtime_is_a_missing_environment(exported: Exporter) -> None:
+    with pytest.raises(EnvironmentMissingError, match="CUDAExecutionProvider"):
+        edgeseg.load(exported("onnx"), device="cuda")
+
+
+def test_example_without_edgeseg_finds_the_same(exported: Exporter, tmp_path: Path) -> None:
+    """The program in targets/onnx/README.md, run as it stands there."""
+    from edgeseg.testing import tiny_picture
+
+    root = Path(__file__).resolve().parents[2]
+    program = (root / "targets/onnx/README.md").read_text().split("```python\n")[1].split("```")[0]
+    cv2.imwrite(str(tmp_path / "street.png"), np.ascontiguousarray(tiny_picture(150, 200, 1)[..., ::-1]))
+    (tmp_path / "n.onnx").write_bytes(exported("onnx", outputs="decoded").read_bytes())
+    (tmp_path / "plain.py").write_text(program)
+    done = subprocess.run([sys.executable, "plain.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    wanted = predicted(exported("onnx"))[1]
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(wanted) == 13
+    for line, class_id, score, box in zip(lines, wanted.class_ids, wanted.scores, wanted.xyxy, strict=True):
+        name, said, *sides = line.rsplit(maxsplit=5)
+        assert name == NAMES[class_id]
+        assert float(said) == pytest.approx(float(score), abs=2e-3)
+        np.testing.assert_allclose([float(side) for side in sides], box, atol=0.6)
+
+
+def _keys(model: onnx.ModelProto) -> dict[str, str]:
+    return {entry.key: entry.value for entry in model.metadata_props}
+
+
+def _without_key(path: Path, destination: Path) -> Path:
+    """A copy of a decoded file that only says what a foreign exporter's file says."""
+    model = onnx.load(path)
+    keys = _keys(model)
+    del keys["edgeseg"]
+    helper.set_model_props(model, keys)
+    onnx.save(model, destination)
+    return destination
+
+
+def _one_node(path: Path, op: str, name: str, shape: tuple[int, ...]) -> Path:
+    graph = helper.make_graph(
+        [helper.make_node(op, [name], ["result"])],
+        "one",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("result", TensorProto.FLOAT, shape)],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
