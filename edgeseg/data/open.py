@@ -47,7 +47,10 @@ def read_dataset(source: Path, *, split: str = "val", images: Path | None = None
 
 
 def _open_coco(source: Path, split: str, images: Path | None) -> Dataset:
-    data = source.read_bytes()
+    try:
+        data = source.read_bytes()
+    except OSError as error:
+        raise SourceError(f"{source}: cannot be read: {error.strerror or error}") from error
     name, key = f"coco {source.absolute()}", index_cache.key_of("coco", hashlib.sha256(data).hexdigest())
     index = index_cache.load(name, key)
     if index is None:

@@ -23,7 +23,7 @@ BEYOND_EDGE = 0.35
 TRIES = 20
 """Places that are tried for an object before the picture goes without it."""
 
-MIN_CONTRAST = 45.0
+MIN_CONTRAST = 75.0
 """Least distance in RGB, 0..441, between an object's mean colour and that of what it covers."""
 
 SHADOW_SHARE = 0.4

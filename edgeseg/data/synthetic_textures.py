@@ -1,7 +1,7 @@
 """Surfaces of synthetic pictures: two colours mixed by a pattern, a cluttered background, the camera's flaws.
 
-Colours are float32 RGB, 0..255. Objects and backgrounds draw from the same colours and patterns: only the
-shape tells an object's class.
+Colours are float32 RGB, 0..255. Objects and backgrounds draw from the same colours and patterns, and a background
+is calmer than an object: the shape alone tells an object's class.
 """
 
 from __future__ import annotations
@@ -19,6 +19,11 @@ Pattern = NDArray[np.float32]
 
 STRIPES_ACROSS = (3.0, 14.0)
 """Periods of stripes and checks along a surface's longer side."""
+
+OBJECT_CONTRAST = (0.1, 0.3)
+BACKGROUND_CONTRAST = (0.03, 0.15)
+"""Range of the difference in brightness, 0..1, between the two colours of a surface. A background as strong as
+its objects hides them from a small network for many more steps."""
 
 CLUTTER_LINES, CLUTTER_SPOTS = 9, 24
 """Most lines and spots on a background."""
@@ -71,15 +76,18 @@ PATTERNS: Mapping[str, Callable[[np.random.Generator, int, int], Pattern]] = {
 """Name to what draws a pattern of a height and width in px."""
 
 
-def surface(rng: np.random.Generator, height: int, width: int) -> Canvas:
-    """A surface of a random pattern in two related colours."""
+def surface(
+    rng: np.random.Generator, height: int, width: int, contrast: tuple[float, float] = OBJECT_CONTRAST
+) -> Canvas:
+    """A surface of a random pattern in two related colours, in brightness apart by an amount of that range."""
     names = list(PATTERNS)
     pattern = PATTERNS[names[int(rng.integers(len(names)))]](rng, height, width)[..., None]
     hue, saturation, value = rng.random(), rng.uniform(0.1, 0.9), rng.uniform(0.25, 0.95)
     first = _rgb(hue, saturation, value)
     # A change of brightness alone keeps the surface one thing to the eye; of hue makes it two at times.
-    step = rng.uniform(0.15, 0.4) * (1 if value < 0.6 else -1)
-    second = _rgb(hue + rng.normal(0, 0.06), saturation + rng.normal(0, 0.15), value + step)
+    step = rng.uniform(*contrast) * (1 if value < 0.6 else -1)
+    spread = contrast[1] / OBJECT_CONTRAST[1]
+    second = _rgb(hue + rng.normal(0, 0.06) * spread, saturation + rng.normal(0, 0.15) * spread, value + step)
     mixed: Canvas = first + (second - first) * pattern
     return mixed
 
@@ -88,10 +96,10 @@ def background(rng: np.random.Generator, size: int) -> Canvas:
     """A square surface with lines and spots on it, all too small or too thin for an object."""
     import cv2
 
-    canvas = np.ascontiguousarray(surface(rng, size, size))
+    canvas = np.ascontiguousarray(surface(rng, size, size, BACKGROUND_CONTRAST))
     if rng.random() < 0.5:
         blend = noise(rng, size, size)[..., None]
-        canvas += (surface(rng, size, size) - canvas) * blend * np.float32(rng.uniform(0.4, 1))
+        canvas += (surface(rng, size, size, BACKGROUND_CONTRAST) - canvas) * blend * np.float32(rng.uniform(0.4, 1))
     for _ in range(int(rng.integers(CLUTTER_LINES + 1))):
         start, end = (tuple(rng.integers(0, size, 2).tolist()) for _ in range(2))
         width = int(rng.integers(1, max(2, size // 100) + 1))

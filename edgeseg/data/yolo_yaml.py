@@ -186,7 +186,7 @@ def _walk(folder: str) -> Iterator[tuple[str, Stamp]]:
 
 def _listed(file: Path, root: Path) -> Iterator[tuple[str, Stamp]]:
     """Pictures of a .txt list, relative to the list's folder or, where the first is not there, to the root."""
-    lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
+    lines = [line.strip() for line in file.read_text("utf-8-sig", "surrogateescape").splitlines()]
     first = next(filter(None, lines), "")
     base = root if not (file.parent / first).exists() and (root / first).exists() else file.parent
     for number, line in enumerate(lines, start=1):

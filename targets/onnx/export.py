@@ -45,6 +45,7 @@ def export(request: ExportRequest) -> Artifact:
     with replacing(path) as temporary:
         _trace(graph, str(temporary), metadata, options)
         model = _simplified(onnx.load(temporary), options.simplify)
+        _declare_outputs(model, metadata)
         keys = {METADATA_KEY: metadata.to_json()}
         if options.outputs == "decoded":
             keys |= peer_keys(metadata)
@@ -54,11 +55,26 @@ def export(request: ExportRequest) -> Artifact:
     return Artifact(path, metadata)
 
 
+def _declare_outputs(model: Any, metadata: ArtifactMetadata) -> None:
+    """Write the contract's shapes: where one axis is open, the exporter leaves others without a number too."""
+    shapes = {spec.name: spec.shape for spec in metadata.outputs}
+    for output in model.graph.output:
+        for axis, size in zip(output.type.tensor_type.shape.dim, shapes[output.name], strict=True):
+            if isinstance(size, int):
+                axis.dim_value = size
+            else:
+                axis.dim_param = _axis_name(size)
+
+
+def _axis_name(size: str) -> str:
+    return size.replace("/", "_")
+
+
 def _trace(graph: ExportGraph, path: str, metadata: ArtifactMetadata, options: OnnxOptions) -> None:
     names = OUTPUT_NAMES[metadata.head]
     axes: dict[str, dict[int, str]] = {}
     for spec in (*metadata.inputs, *metadata.outputs):
-        open_axes = {i: name.replace("/", "_") for i, name in enumerate(spec.shape) if isinstance(name, str)}
+        open_axes = {i: _axis_name(name) for i, name in enumerate(spec.shape) if isinstance(name, str)}
         if open_axes:
             axes[spec.name] = open_axes
     example = torch.zeros(metadata.batch, 3, *metadata.image_size)

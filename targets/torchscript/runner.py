@@ -32,8 +32,11 @@ class TorchScriptRunner(Runner):
             import torch
         except ImportError as error:
             raise needs_extra("torch", "torchscript", f"running {artifact.path.name}") from error
-        if options.device == "cuda" and not torch.cuda.is_available():
-            raise EnvironmentMissingError("torch here sees no CUDA device", hint="run with --option device=cpu")
+        here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        if not here[options.device]:
+            raise EnvironmentMissingError(
+                f"torch {torch.__version__} here sees no {options.device} device", hint="run with --option device=cpu"
+            )
         if options.threads is not None:
             torch.set_num_threads(options.threads)
         self._device = options.device

@@ -72,13 +72,6 @@ def test_inspect_names_weights_of_the_wrong_type(exported: Exporter, freeze: boo
     assert [problem for problem in problems if "float16" in problem] == list(problems) != []
 
 
-def test_same_request_gives_the_same_bytes(exported: Exporter, tiny_weights: Path, tmp_path: Path) -> None:
-    from edgeseg.export import export
-
-    again = export(tiny_weights, "torchscript", output_dir=tmp_path).path
-    assert again.read_bytes() == exported("torchscript").read_bytes()
-
-
 def test_raw_file_runs_in_plain_torch(exported: Exporter, reference: Callable[[Array, str], dict[str, Array]]) -> None:
     outputs = _loaded(exported("torchscript"))(torch.from_numpy(noise()))
     wanted = reference(noise(), "raw")
