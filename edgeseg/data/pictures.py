@@ -1,36 +1,34 @@
-"""The pictures of a data set, without its annotations: for verification and calibration."""
+"""The pictures of a data set or a folder, without annotations: for verification and calibration."""
 
 from __future__ import annotations
 
-import json
 import random
 from pathlib import Path
 
-import yaml
-
+from edgeseg.data.open import open_dataset
 from edgeseg.data.picture import PICTURE_SUFFIXES
 from edgeseg.errors import SourceError
 
 
-def pictures_of(annotations: Path, images: Path | None = None) -> list[Path]:
-    """Paths of a data set's pictures, in its order.
+def pictures_of(source: Path, images: Path | None = None) -> list[Path]:
+    """Paths of the pictures of a folder, sorted, or of a data set, in its order.
 
     Args:
-        annotations: a COCO json, a YOLO-seg yaml, or a folder of pictures.
-        images: folder of a COCO set's pictures; None looks in its own folder, `images/` beside it,
-            `../images/<stem>`, `../images` and `../<stem>`.
+        source: a folder of pictures, a COCO json, or a YOLO-seg yaml (its `val` split).
+        images: folder of a COCO set's pictures, where they are not beside it.
 
     Raises:
-        SourceError: the set cannot be read, or has no pictures; names all that was tried.
+        SourceError: the set cannot be read, or has no pictures.
+        UsageError: `images` with a folder or a yaml, which say themselves where the pictures are.
     """
-    if annotations.is_dir():
-        found = sorted(path for path in annotations.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
-    elif annotations.suffix == ".json":
-        found = _coco(annotations, images)
+    if source.is_dir() and images is None:
+        found = sorted(path for path in source.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
     else:
-        found = _yolo(annotations)
+        found = [sample.path for sample in open_dataset(source, images=images)]
     if not found:
-        raise SourceError(f"{annotations}: no pictures in this data set")
+        raise SourceError(
+            f"{source}: no pictures in it", hint="expected files that end in " + ", ".join(PICTURE_SUFFIXES)
+        )
     return found
 
 
@@ -40,42 +38,3 @@ def drawn(pictures: list[Path], count: int, seed: int) -> list[Path]:
         return pictures
     chosen = sorted(random.Random(seed).sample(range(len(pictures)), count))
     return [pictures[index] for index in chosen]
-
-
-def _coco(annotations: Path, images: Path | None) -> list[Path]:
-    try:
-        names = [Path(row["file_name"]) for row in json.loads(annotations.read_bytes())["images"]]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise SourceError(f"{annotations}: no COCO instances file: {error!r}") from error
-    if not names:
-        return []
-    folder, stem = annotations.parent, annotations.stem
-    tried = [images] if images else [
-        folder, folder / "images", folder.parent / "images" / stem, folder.parent / "images", folder.parent / stem
-    ]  # fmt: skip
-    for place in tried:
-        if (place / names[0]).is_file():
-            return [place / name for name in names]
-    raise SourceError(
-        f"{annotations}: its pictures (such as {names[0]}) are in none of " + ", ".join(str(p) for p in tried),
-        hint="name their folder: data.val: {annotations: ..., images: ...}",
-    )
-
-
-def _yolo(path: Path) -> list[Path]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        root = path.parent / str(content.get("path") or ".")
-        parts = content.get("val") or content["train"]
-    except (OSError, ValueError, yaml.YAMLError, KeyError, AttributeError, RecursionError) as error:
-        raise SourceError(f"{path}: no YOLO-seg data set file: {error!r}") from error
-    found: list[Path] = []
-    for part in parts if isinstance(parts, list) else [parts]:
-        place = root / str(part)
-        if place.is_dir():
-            found += sorted(p for p in place.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
-        elif place.suffix == ".txt" and place.is_file():
-            found += [place.parent / line.strip() for line in place.read_text().splitlines() if line.strip()]
-        else:
-            raise SourceError(f"{path}: {place} is neither a folder nor a list of pictures")
-    return found

@@ -35,7 +35,7 @@ def test_readme_lists_every_option_and_no_other(name: str) -> None:
         section = text.split(f"## {title}\n")[1].split("\n## ")[0]
         assert re.findall(r"^\| `(\w+)`", section, re.MULTILINE) == list(kind.model_fields)
         for option, field in kind.model_fields.items():
-            default = {True: "true", False: "false", None: ""}.get(field.default, field.default)
+            default = {"True": "true", "False": "false", "None": ""}.get(str(field.default), field.default)
             assert re.search(rf"^\| `{option}` ?{default} ", section, re.MULTILINE), option
 
 
@@ -55,10 +55,10 @@ def test_example_without_edgeseg_finds_the_same(exported: Exporter, tmp_path: Pa
     assert len(lines) == len(wanted) == 13
     for line in lines:
         label, score, *sides = line.rsplit(maxsplit=5)
-        index = int(np.abs(wanted.scores - float(score)).argmin())
-        assert label == NAMES[wanted.class_ids[index]]
-        # Its letterbox has one scale for both axes, edgeseg's has one each.
-        np.testing.assert_allclose([float(side) for side in sides], wanted.xyxy[index], atol=1.0)
+        # Its letterbox has one scale for both axes, edgeseg's has one each: boxes differ by less than a pixel.
+        close = np.abs(wanted.xyxy - np.array(sides, float)).max(axis=1) < 1
+        same = close & (np.abs(wanted.scores - float(score)) < 1e-3)
+        assert [NAMES[class_id] for class_id in wanted.class_ids[same]] == [label]
     assert _masks_of(tmp_path) == pytest.approx(sum(mask.bitmap.sum() for mask in wanted.masks or ()), rel=0.03)
 
 
