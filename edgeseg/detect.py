@@ -20,7 +20,7 @@ from edgeseg.errors import SourceError
 from edgeseg.metadata import Head
 from edgeseg.postprocess.decode import Candidates
 from edgeseg.postprocess.pipeline import PROTOTYPES, PostprocessOptions, candidates_of, to_instances
-from edgeseg.predict import Model
+from edgeseg.predict import Model, PredictOptions
 from edgeseg.sources import BrokenFrame, Frame, open_sources
 from edgeseg.tensors import INPUT_NAME, Array
 
@@ -71,13 +71,14 @@ class Detections:
     seconds: float = 0.0
 
 
-def detect(
+def detect(  # noqa: PLR0913 - what one pass over a data set depends on
     model: Model,
     pictures: Sequence[tuple[int, Path]],
     categories: tuple[int, ...],
     *,
     workers: int = 0,
     batch: int | None = None,
+    image_size: tuple[int, int] | None = None,
     progress: Callable[[], None] = lambda: None,
 ) -> Detections:
     """Run a model over pictures.
@@ -89,14 +90,17 @@ def detect(
         workers: processes for the masks; 0 makes them here. With workers, a script needs the usual
             ``if __name__ == "__main__":``, since they are started afresh.
         batch: pictures per run of the network; None takes the model's own.
+        image_size: (height, width) of the letterbox; None takes the model's own.
         progress: called after each picture.
 
     Raises:
+        UsageError: a size or batch that the file does not take.
         SourceError: a picture cannot be read; a number over fewer pictures would be another number.
     """
     start = time.perf_counter()
     result = Detections()
-    jobs = _jobs(model, pictures, categories, batch, result)
+    asked = PredictOptions(PROTOCOL, image_size, batch)
+    jobs = _jobs(model, pictures, categories, asked, result)
     for rows, spent in _finished(jobs, workers):
         result.rows += rows
         result.milliseconds["masks"] += spent
@@ -120,14 +124,14 @@ def _jobs(
     model: Model,
     pictures: Sequence[tuple[int, Path]],
     categories: tuple[int, ...],
-    batch: int | None,
+    asked: PredictOptions,
     result: Detections,
 ) -> Iterator[Job]:
-    size = model.metadata.image_size
+    size = model.check(asked)
     head = model.metadata.head
     frames = iter(open_sources([str(path) for _, path in pictures]))
     ids = iter(image_id for image_id, _ in pictures)
-    while group := list(itertools.islice(frames, batch or model.metadata.batch)):
+    while group := list(itertools.islice(frames, asked.batch or model.metadata.batch)):
         good = [_readable(frame) for frame in group]
         start = time.perf_counter()
         boxed = [letterbox(frame.picture, size, model.metadata.preprocessing.pad_value) for frame in good]

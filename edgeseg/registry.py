@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 from edgeseg.devices import catalogue
 from edgeseg.errors import ArtifactError, EnvironmentMissingError, UsageError, did_you_mean
 from edgeseg.target import EnvReport, Options, Target
+
+logger = logging.getLogger(__name__)
 
 GROUP = "edgeseg.targets"
 
@@ -34,7 +37,10 @@ class Entry:
 @functools.cache
 def entries() -> dict[str, Entry]:
     """All formats that the device catalogue or an entry point names, sorted; broken ones included."""
-    found = {point.name: _entry(point) for point in entry_points(group=GROUP)}
+    points: dict[str, list[EntryPoint]] = {}
+    for point in entry_points(group=GROUP):
+        points.setdefault(point.name, []).append(point)
+    found = {name: _entry(name, registered) for name, registered in points.items()}
     for name, summary in catalogue().formats.items():
         found.setdefault(name, _absent(name, summary))
     return dict(sorted(found.items()))
@@ -71,13 +77,21 @@ def recognize(path: Path) -> Target:
     if not path.exists():
         raise ArtifactError(f"{path}: no such file or folder")
     for entry in entries().values():
-        if entry.target is not None and entry.target.recognizes(path):
+        if entry.target is not None and _recognizes(entry.target, path):
             return entry.target
     known = [entry.name for entry in entries().values() if entry.target is not None]
     raise ArtifactError(
         f"{path}: neither weights (.safetensors, .pt) nor an artifact of a registered target",
         hint="registered targets: " + ", ".join(known),
     )
+
+
+def _recognizes(target: Target, path: Path) -> bool:
+    try:
+        return target.recognizes(path)
+    except Exception:
+        logger.warning("the target %r failed on %s and was passed over", target.name, path, exc_info=True)
+        return False
 
 
 def parse_run_options(target: Target, pairs: dict[str, object]) -> Options:
@@ -100,20 +114,34 @@ def parse_options(kind: type[Options], pairs: dict[str, object], what: str) -> O
         raise UsageError(f"{what} {where}: {first['msg']}, got {first['input']!r}") from error
 
 
-def _entry(point: EntryPoint) -> Entry:
-    package = point.dist.name if point.dist else point.value
+def _entry(name: str, points: list[EntryPoint]) -> Entry:
+    packages = sorted(point.dist.name if point.dist else point.value for point in points)
+    owner = f"the package {packages[0]!r}"
+    if len(points) > 1:
+        return _broken(name, f"the packages {packages} all register it", f"uninstall all but one of {packages}")
     try:
-        target = point.load()
-    except Exception as error:  # noqa: BLE001 - a third party's import may fail in any way; the entry says how
-        problem = f"the target {point.name!r} of the package {package!r} does not import: {error!r}"
-        return Entry(point.name, "broken", None, EnvReport((problem,), f"reinstall or update {package!r}"))
-    if not isinstance(target, Target) or target.name != point.name:
-        problem = (
-            f"the entry point {point.name!r} of the package {package!r} gives {target!r}, "
-            f"expected an edgeseg.target.Target named {point.name!r}"
-        )
-        return Entry(point.name, "broken", None, EnvReport((problem,), f"report it to the authors of {package!r}"))
-    return Entry(target.name, target.summary, target, target.check_env())
+        target = points[0].load()
+        problem = _contract_problem(target, name)
+        report = EnvReport() if problem else target.check_env()
+    except Exception as error:  # noqa: BLE001 - a third party's code may fail in any way; the entry says how
+        return _broken(name, f"{owner} fails to provide it: {error!r}", f"reinstall or update {packages[0]!r}")
+    if problem:
+        return _broken(name, f"{owner} {problem}", f"report it to the authors of {packages[0]!r}")
+    return Entry(name, target.summary, target, report)
+
+
+def _contract_problem(target: object, name: str) -> str:
+    """What core would stumble over later; empty for a target that has what core reads."""
+    if not isinstance(target, Target):
+        return f"gives {target!r}, expected an instance of edgeseg.target.Target"
+    missing = [attribute for attribute in Target.__annotations__ if not hasattr(target, attribute)]
+    if missing:
+        return f"gives a target without {', '.join(missing)}"
+    return "" if target.name == name else f"gives a target named {target.name!r}, expected {name!r}"
+
+
+def _broken(name: str, problem: str, remedy: str) -> Entry:
+    return Entry(name, "broken", None, EnvReport((f"the target {name!r} cannot be used: {problem}",), remedy))
 
 
 def _absent(name: str, summary: str) -> Entry:

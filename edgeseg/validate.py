@@ -92,6 +92,7 @@ def validate(
     *,
     workers: int = 0,
     batch: int | None = None,
+    image_size: tuple[int, int] | None = None,
     progress: Callable[[], None] = lambda: None,
 ) -> Metrics:
     """Run the published protocol: score 0.001, IoU 0.7, several classes a point, 300 detections a picture.
@@ -101,6 +102,7 @@ def validate(
         dataset: annotated pictures.
         workers: processes for the masks; 0 makes them in this one.
         batch: pictures per run of the network; None takes the model's own.
+        image_size: (height, width) of the letterbox; None takes the model's own.
         progress: called after each picture.
 
     Raises:
@@ -111,11 +113,11 @@ def validate(
         raise UsageError(f"{dataset.source}: no pictures to validate on")
     categories = _categories(model.names, dataset)
     pictures = [(sample.image_id, sample.path) for sample in dataset]
-    found = detect(model, pictures, categories, workers=workers, batch=batch, progress=progress)
-    return metrics_of(found, dataset, model)
+    found = detect(model, pictures, categories, workers=workers, batch=batch, image_size=image_size, progress=progress)
+    return metrics_of(found, dataset, model, image_size)
 
 
-def metrics_of(found: Detections, dataset: Dataset, model: Model) -> Metrics:
+def metrics_of(found: Detections, dataset: Dataset, model: Model, image_size: tuple[int, int] | None = None) -> Metrics:
     """Everything that is derived from the detections of a data set."""
     truth = _with_rle(dataset)
     judged: dict[str, Judgement] = {kind: judge(truth, found.rows, kind) for kind in ("bbox", "segm")}
@@ -138,7 +140,7 @@ def metrics_of(found: Detections, dataset: Dataset, model: Model) -> Metrics:
             "runs_as": dict(model.runner.execution),
             "format": model.metadata.format,
             "precision": model.metadata.precision,
-            "image_size": list(model.metadata.image_size),
+            "image_size": list(image_size or model.metadata.image_size),
             "python": platform.python_version(),
             "machine": platform.machine(),
         },
@@ -157,9 +159,15 @@ def retention(reference: Metrics, found: Metrics, *, force: bool = False) -> tup
         UsageError: too few pictures.
     """
     require_pictures(reference.pictures, force=force)
-    box = bootstrap_retention(reference.box_matches, found.box_matches)
-    mask = bootstrap_retention(reference.matches, found.matches)
-    return Retention("box", *box, reference.pictures), Retention("mask", *mask, reference.pictures)
+    return (
+        retention_of("box", reference.box_matches, found.box_matches),
+        retention_of("mask", reference.matches, found.matches),
+    )
+
+
+def retention_of(kind: str, reference: Matches, found: Matches) -> Retention:
+    """The retention of boxes or masks, from matches on the same pictures."""
+    return Retention(kind, *bootstrap_retention(reference, found), pictures=reference.objects.shape[1])
 
 
 def require_pictures(count: int, *, force: bool = False) -> None:

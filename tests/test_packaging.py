@@ -1,131 +1,259 @@
-"""What is shipped, and what an import costs."""
+"""What is shipped and what is imported: wheel contents, package lists, import cost, the public surface."""
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import shutil
 import subprocess
 import sys
 import zipfile
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
+import cv2
 import pytest
-import tomllib
 
 import edgeseg
-from edgeseg.registry import GROUP
+from edgeseg import registry
+from edgeseg.testing import tiny_picture
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    tomllib = pytest.importorskip("tomli")
 
 ROOT = Path(__file__).resolve().parents[1]
-TARGET_FILES = {"__init__.py", "options.py", "export.py", "runner.py", "inspect.py", "requirements.txt", "README.md"}
-TARGETS = sorted(path.name for path in (ROOT / "targets").iterdir() if path.is_dir() and path.name != "__pycache__")
-VENDORS = ("torch", "onnx", "onnxruntime", "onnxsim", "onnxslim", "cv2", "pycocotools", "safetensors", "jinja2")
-NEEDS_TORCH = {
-    "edgeseg.model.blocks",
-    "edgeseg.model.fuse",
-    "edgeseg.model.graph",
-    "edgeseg.model.head",
-    "edgeseg.model.network",
-    "edgeseg.model.reference",
+TARGET_FILES = {
+    "__init__.py",
+    "options.py",
+    "export.py",
+    "runner.py",
+    "inspect.py",
+    "requirements.txt",
+    "README.md",
 }
-"""The only modules that may import torch when they are imported."""
+TARGET_FOLDERS = sorted(path.parent.name for path in (ROOT / "targets").glob("*/__init__.py"))
+OPTIONAL = (
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "onnxsim",
+    "onnxslim",
+    "jinja2",
+    "safetensors",
+    "pycocotools",
+    "supervision",
+)
+HEAVY = {*OPTIONAL, "cv2", "numpy", "pydantic", "yaml", "rich"}
+
+# What may need torch when it is imported: the network itself, and training.
+NEED_TORCH = re.compile(r"edgeseg\.(model\.(blocks|fuse|graph|head|network|reference)|train\..+)")
+
+HIDE = """
+import sys
+class Hiding:
+    def __init__(self, finder):
+        self.finder = finder
+    def find_spec(self, name, path=None, target=None):
+        return None if name.partition(".")[0] in HIDDEN else self.finder.find_spec(name, path, target)
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
+"""
+"""Makes the modules named in HIDDEN look as if they were not installed."""
 
 
-def _python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    content: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    return content
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_target_folder_has_the_same_files_as_every_other(target: str) -> None:
-    found = {path.name for path in (ROOT / "targets" / target).iterdir()} - {"__pycache__"}
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, unpacked; built from a copy, since setuptools leaves its work in the source tree."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in ("edgeseg", "targets", "cards"):
+        shutil.copytree(ROOT / name, folder / "source" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder / "source")
+    command = "-m pip wheel -q --no-deps --no-build-isolation --no-index -w . ./source"
+    done = subprocess.run([sys.executable, *command.split()], cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "site")
+    return folder / "site"
+
+
+@pytest.mark.parametrize("name", TARGET_FOLDERS)
+def test_target_folder_has_the_files_of_every_target(name: str) -> None:
+    found = {path.name for path in (ROOT / "targets" / name).iterdir() if path.name != "__pycache__"}
     assert found == TARGET_FILES
 
 
-def test_target_folders_are_the_entry_points() -> None:
-    assert sorted(point.name for point in entry_points(group=GROUP)) == TARGETS
+def test_target_folders_are_the_entry_points(project: dict[str, Any]) -> None:
+    declared = project["project"]["entry-points"]["edgeseg.targets"]
+    assert declared == {name: f"edgeseg_targets.{name}:target" for name in TARGET_FOLDERS}
+    assert {point.name for point in entry_points(group="edgeseg.targets")} >= set(TARGET_FOLDERS)
 
 
-def test_every_package_is_listed_in_pyproject() -> None:
-    listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
-    folders = {path.parent for path in (ROOT / "edgeseg").rglob("__init__.py")}
-    expected = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
-    expected |= {"edgeseg_cards", "edgeseg_targets"} | {f"edgeseg_targets.{name}" for name in TARGETS}
-    assert listed == expected
+@pytest.mark.parametrize("name", TARGET_FOLDERS)
+def test_requirements_are_pinned_to_what_ci_proves(name: str) -> None:
+    lines = (ROOT / "targets" / name / "requirements.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines)
+    proven = dict(re.findall(r"^([\w-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
+    assert {package: proven.get(package, version) for package, version in pins.items()} == pins
+    assert registry.load(name).check_env().versions.keys() <= pins.keys()
 
 
-def test_wheel_holds_every_file_that_the_package_reads(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
-    subprocess.run([*command, str(ROOT)], check=True, capture_output=True, cwd=tmp_path)
-    (wheel,) = tmp_path.glob("*.whl")
-    names = set(zipfile.ZipFile(wheel).namelist())
-    data = ("*.py", "*.yaml", "*.html", "*.typed", "*.jpg", "*.json", "*.txt", "README.md", "SOURCES.md")
-    for folder, shipped in (("edgeseg", "edgeseg"), ("cards", "edgeseg_cards"), ("targets", "edgeseg_targets")):
-        here = {
-            path.relative_to(ROOT / folder).as_posix() for pattern in data for path in (ROOT / folder).rglob(pattern)
-        }
-        assert {f"{shipped}/{name}" for name in here} <= names
+@pytest.mark.parametrize("name", TARGET_FOLDERS)
+def test_extra_of_a_target_exists(project: dict[str, Any], name: str) -> None:
+    extra = registry.load(name).capabilities.extra
+    assert extra == "" or extra in project["project"]["optional-dependencies"]
 
 
-def test_public_names_are_the_visible_ones() -> None:
-    assert sorted(edgeseg.__all__) == edgeseg.__all__
-    assert set(dir(edgeseg)) == {*edgeseg.__all__, "__version__"}
-    assert all(getattr(edgeseg, name) is not None for name in edgeseg.__all__)
-
-
-def test_import_brings_no_heavy_package() -> None:
-    found = _python("import sys, edgeseg; print(*{name.partition('.')[0] for name in sys.modules})").stdout.split()
-    assert not set(found) & {*VENDORS, "numpy", "pydantic", "click", "yaml", "rich"}
-
-
-def test_help_brings_no_heavy_package() -> None:
-    code = (
-        "import sys\nsys.argv = ['edgeseg', '--help']\nfrom edgeseg.cli import main\n"
-        "try:\n    main()\nfinally:\n    print(*{name.partition('.')[0] for name in sys.modules})"
-    )
-    run = _python(code)
-    assert "Commands:" in run.stdout
-    assert not set(run.stdout.splitlines()[-1].split()) & {*VENDORS, "numpy", "pydantic", "yaml", "rich"}
-
-
-def test_modules_import_without_optional_packages() -> None:
-    blocked = [
-        "torch",
-        "onnx",
-        "onnxruntime",
-        "onnxsim",
-        "onnxslim",
-        "pycocotools",
-        "safetensors",
-        "jinja2",
-        "supervision",
+def test_package_list_is_complete(project: dict[str, Any]) -> None:
+    places = {"edgeseg": "edgeseg", "targets": "edgeseg_targets", "cards": "edgeseg_cards"}
+    found = [
+        ".".join((package, *path.parent.relative_to(ROOT / folder).parts))
+        for folder, package in places.items()
+        for path in (ROOT / folder).rglob("__init__.py")
     ]
-    code = f"""
-import importlib, pkgutil, sys
-sys.modules.update(dict.fromkeys({blocked!r}))
-import edgeseg
-for module in pkgutil.walk_packages(edgeseg.__path__, "edgeseg."):
-    if module.name.endswith("__main__"):
-        continue
-    try:
-        importlib.import_module(module.name)
-    except ModuleNotFoundError as error:
-        print(module.name, error.name)
-"""
-    run = _python(code)
-    assert run.returncode == 0, run.stderr
-    failed = {line.split()[0] for line in run.stdout.splitlines()}
-    assert failed == NEEDS_TORCH
+    assert sorted(project["tool"]["setuptools"]["packages"]) == sorted(found)
 
 
-def test_predicting_with_an_exported_file_does_not_import_torch(shared: Path, tmp_path: Path) -> None:
-    from edgeseg.export import export
+def test_wheel_holds_every_file_of_its_packages(installed: Path) -> None:
+    places = {"edgeseg": "edgeseg", "targets": "edgeseg_targets", "cards": "edgeseg_cards"}
+    missing = [
+        path.relative_to(ROOT)
+        for folder, package in places.items()
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file()
+        and "__pycache__" not in path.parts
+        and not (installed / package / path.relative_to(ROOT / folder)).is_file()
+    ]
+    assert missing == []
 
-    artifact = export(shared / "weights/yolov8n-seg.pt", "onnx", output_dir=tmp_path).path
-    code = """
-import sys
-sys.modules.update(dict.fromkeys(["torch", "onnx", "onnxsim", "pycocotools", "safetensors"]))
-from edgeseg.cli import main
-sys.argv = ["edgeseg", "predict", *sys.argv[1:]]
-main()
-"""
-    run = _python(code, str(artifact), str(shared / "media/bus.jpg"))
-    assert run.returncode == 0, run.stderr
-    assert "4 person, 1 bus" in run.stdout
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "edgeseg/py.typed",
+        "edgeseg/devices.yaml",
+        "edgeseg/photos/*.jpg",
+        "edgeseg/photos/SOURCES.md",
+        "edgeseg/report/*.html",
+        "edgeseg_cards/*.yaml",
+        "edgeseg_cards/card.schema.json",
+        "edgeseg_targets/onnx/README.md",
+        "edgeseg_targets/onnx/requirements.txt",
+        "edgeseg_targets/torchscript/README.md",
+        "edgeseg_targets/torchscript/requirements.txt",
+        "edgeseg-*.dist-info/licenses/LICENSE",
+        "edgeseg-*.dist-info/entry_points.txt",
+    ],
+)
+def test_wheel_holds(installed: Path, pattern: str) -> None:
+    assert list(installed.glob(pattern))
+
+
+def test_wheel_holds_no_tests_and_no_squatted_names(installed: Path) -> None:
+    names = {path.name for path in installed.iterdir()}
+    assert names == {"edgeseg", "edgeseg_cards", "edgeseg_targets", f"edgeseg-{edgeseg.__version__}.dist-info"}
+
+
+def test_wheel_works_inside_the_checkout(installed: Path) -> None:
+    program = (
+        "import json, sys\n"
+        # The working directory, which `-c` puts first; the `edgeseg` script does not.
+        "sys.path.remove('')\n"
+        "import edgeseg\n"
+        "from edgeseg import photos, registry\n"
+        "usable = [e.name for e in registry.entries().values() if e.target and e.report.usable]\n"
+        "print(json.dumps([edgeseg.__file__, len(photos.shipped_photos()), usable]))\n"
+    )
+    file, photos, usable = json.loads(_python(program, path=installed))
+    assert Path(file).is_relative_to(installed)
+    assert photos == 3
+    assert set(usable) == set(TARGET_FOLDERS)
+
+
+def test_version_is_the_same_everywhere(project: dict[str, Any]) -> None:
+    assert edgeseg.__version__ == project["project"]["version"]
+
+
+def test_all_is_what_is_visible() -> None:
+    assert sorted([*edgeseg.__all__, "__version__"]) == dir(edgeseg)
+    assert edgeseg.__all__ == sorted(edgeseg.__all__)
+    for name in edgeseg.__all__:
+        assert getattr(edgeseg, name).__name__ == name
+
+
+def test_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'laod'"):
+        _ = edgeseg.laod
+
+
+def test_import_costs_nothing() -> None:
+    modules = json.loads(_python("import edgeseg, json, sys; print(json.dumps(sorted(sys.modules)))"))
+    assert HEAVY & set(modules) == set()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"]], ids=["help", "version"])
+def test_help_imports_no_command_and_nothing_heavy(arguments: list[str]) -> None:
+    program = (
+        "import json, sys\n"
+        "from edgeseg.cli import main\n"
+        f"sys.argv = ['edgeseg', *{arguments!r}]\n"
+        "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code\n"
+        "print(json.dumps(sorted(sys.modules)))\n"
+    )
+    modules = set(json.loads(_python(program).splitlines()[-1]))
+    assert HEAVY & modules == set()
+    assert {name for name in modules if name.startswith("edgeseg.cli.")} <= {"edgeseg.cli.interrupts"}
+
+
+def test_predict_on_onnx_needs_the_core_and_onnxruntime_alone(tiny_onnx: Path, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "picture.png"), tiny_picture())
+    hidden = set(OPTIONAL) - {"onnxruntime"}
+    program = (
+        f"HIDDEN = {hidden!r}\n{HIDE}\n"
+        "from edgeseg.cli import main\n"
+        f"sys.argv = ['edgeseg', 'predict', {str(tiny_onnx)!r}, {str(tmp_path / 'picture.png')!r}, "
+        f"'--json', {str(tmp_path / 'found.json')!r}]\n"
+        "main()\n"
+    )
+    _python(program)
+    assert json.loads((tmp_path / "found.json").read_text())
+
+
+def test_modules_import_without_extras() -> None:
+    program = (
+        f"HIDDEN = {set(OPTIONAL)!r}\n{HIDE}\n"
+        "import importlib, json, pkgutil, edgeseg\n"
+        "failed = {}\n"
+        "for module in pkgutil.walk_packages(edgeseg.__path__, 'edgeseg.', onerror=lambda _: None):\n"
+        "    if module.name == 'edgeseg.__main__':\n"
+        "        continue\n"
+        "    try:\n"
+        "        importlib.import_module(module.name)\n"
+        "    except ImportError as error:\n"
+        "        failed[module.name] = str(error)\n"
+        "print(json.dumps(failed))\n"
+    )
+    failed = json.loads(_python(program))
+    assert {name: error for name, error in failed.items() if not NEED_TORCH.fullmatch(name)} == {}
+    assert "edgeseg.model.network" in failed
+
+
+def _python(program: str, path: Path | None = None) -> str:
+    """Standard output of a program in a fresh interpreter, run in the checkout."""
+    command = [sys.executable, "-c", program]
+    environment = {**os.environ, "PYTHONPATH": str(path or "")}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

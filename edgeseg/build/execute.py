@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -11,8 +11,9 @@ from typing import Any
 
 from edgeseg import __version__
 from edgeseg.build.plan import Plan
-from edgeseg.build.stage import StageResult, run_stage
-from edgeseg.build.steps import TARGET_STEPS, import_weights, step_request
+from edgeseg.build.stage import StageRequest, StageResult, run_stage
+from edgeseg.build.steps import TARGET_STEPS, import_weights
+from edgeseg.build.validation import validate_reference
 from edgeseg.card.resolve import ResolvedTarget
 from edgeseg.environment import installed_version
 from edgeseg.errors import EdgesegError, EnvironmentMissingError, GateError, StageError, UsageError
@@ -20,6 +21,9 @@ from edgeseg.files import sha256_of
 
 REPORTED_PACKAGES = {"numpy": "numpy", "opencv-python-headless": "cv2", "torch": "torch"}
 """Distribution to the module that it is imported as."""
+
+GATES_MISSED = ("parity_failed", "metric_failed", "budget_failed")
+"""Outcomes of a target that was built, but does not meet a gate."""
 
 Listener = Callable[[str, str, str], None]
 """Called with target id, stage and outcome: an empty outcome where the stage starts."""
@@ -69,10 +73,11 @@ class Build:
     def error(self) -> EdgesegError | None:
         """What the build ends with: a failed stage before a missed gate, that before a missing environment."""
         by_outcome = {build.outcome: build for build in reversed(self.targets)}
-        failed = [b for b in self.targets if b.outcome not in ("passed", "deferred", "env_missing", "parity_failed")]
+        failed = [b for b in self.targets if b.outcome not in ("passed", "deferred", "env_missing", *GATES_MISSED)]
         if failed:
             return StageError(failed[0].outcome, f"{failed[0].target.id}: {failed[0].message}", hint=failed[0].hint)
-        for outcome, kind in (("parity_failed", GateError), ("env_missing", EnvironmentMissingError)):
+        missed = [(outcome, GateError) for outcome in GATES_MISSED]
+        for outcome, kind in (*missed, ("env_missing", EnvironmentMissingError)):
             if outcome in by_outcome:
                 build = by_outcome[outcome]
                 return kind(f"{build.target.id}: {outcome}: {build.message}", hint=build.hint)
@@ -92,7 +97,8 @@ def execute(plan: Plan, listener: Listener = lambda *_: None) -> Build:
         kind = EnvironmentMissingError if result.outcome == "env_missing" else UsageError
         raise kind(result.message, hint=result.hint)
     weights = result.outputs["weights"]
-    builds = [_build_target(plan, target, weights, listener) for target in plan.targets]
+    shared = {"weights": weights, **_reference(plan, weights, listener)}
+    builds = [_build_target(plan, target, shared, listener) for target in plan.targets]
     finished = datetime.now(timezone.utc).isoformat(timespec="seconds")
     return Build(plan, dict(result.facts), sha256_of(weights), builds, environment(), finished)
 
@@ -108,7 +114,20 @@ def environment() -> dict[str, str]:
     }
 
 
-def _build_target(plan: Plan, target: ResolvedTarget, weights: Path, listener: Listener) -> TargetBuild:
+def _reference(plan: Plan, weights: Path, listener: Listener) -> dict[str, Path]:
+    """AP of the reference, where there are validation pictures and something to compare with it."""
+    if plan.validation is None or all(target.reason for target in plan.targets):
+        return {}
+    listener("", "reference", "")
+    request = StageRequest("reference", "", plan.folder, {"weights": weights}, plan.validation)
+    result = run_stage(request, validate_reference, "run_failed")
+    listener("", "reference", result.outcome)
+    if result.outcome != "passed":
+        raise StageError(result.outcome, f"AP of the reference: {result.message}", hint=result.hint)
+    return dict(result.outputs)
+
+
+def _build_target(plan: Plan, target: ResolvedTarget, shared: Mapping[str, Path], listener: Listener) -> TargetBuild:
     build = TargetBuild(target)
     if target.reason:
         from edgeseg.registry import entries
@@ -119,10 +138,12 @@ def _build_target(plan: Plan, target: ResolvedTarget, weights: Path, listener: L
         return build
     parameters = plan.parameters(target)
     for step in TARGET_STEPS:
+        files = {**shared, **({"artifact": build.artifact} if build.artifact else {})}
+        if not files.keys() >= set(step.inputs):
+            continue
         listener(target.id, step.name, "")
-        request = step_request(
-            step, target.id, plan.target_folder(target), weights, build.artifact, parameters[step.name]
-        )
+        inputs = {name: files[name] for name in step.inputs}
+        request = StageRequest(step.name, target.id, plan.target_folder(target), inputs, parameters[step.name])
         result = run_stage(request, step.work, step.failure)
         listener(target.id, step.name, result.outcome)
         _take(build, step.name, result)

@@ -14,6 +14,7 @@ from edgeseg.card.resolve import THREE_WAYS, ResolvedCard, ResolvedTarget
 from edgeseg.data.pictures import drawn, pictures_of
 from edgeseg.errors import UsageError, did_you_mean
 from edgeseg.photos import shipped_photos
+from edgeseg.validate import MIN_PICTURES
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class Plan:
         targets: what to build, in the card's order.
         pictures: what masks are compared on.
         pictures_from: where the pictures come from, in words.
+        validation: parameters of the stages that judge AP; None where there are too few annotated pictures.
     """
 
     card: ResolvedCard
@@ -44,6 +46,7 @@ class Plan:
     targets: tuple[ResolvedTarget, ...]
     pictures: tuple[Path, ...]
     pictures_from: str
+    validation: dict[str, Any] | None
 
     def weights_request(self) -> StageRequest:
         """The stage that all targets share."""
@@ -75,13 +78,17 @@ class Plan:
                 "gates": target.gates.model_dump(exclude_none=True),
                 "pictures": [str(path) for path in self.pictures],
             },
+            "validate": {**(self.validation or {}), "gates": target.gates.model_dump(exclude_none=True)},
         }
 
     def lines(self) -> list[str]:
         """What will run, for people: one line a stage."""
         lines = [f"weights   {self.weights} -> {self.folder / 'weights.safetensors'}"]
+        if self.validation is not None:
+            lines.append(f"reference AP on {self.validation['pictures']} pictures")
         for target in self.targets:
-            steps = ", ".join(step.name for step in TARGET_STEPS)
+            available = {"weights", "artifact"} | ({"reference"} if self.validation is not None else set())
+            steps = ", ".join(step.name for step in TARGET_STEPS if set(step.inputs) <= available)
             lines.append(f"{target.id:<16} " + (steps if not target.reason else f"env_missing: {target.reason}"))
         return [*lines, f"verify on {len(self.pictures)} pictures ({self.pictures_from})", "report"]
 
@@ -105,7 +112,7 @@ def make_plan(card: ResolvedCard, *, weights_given: bool, only: Sequence[str] = 
             + (f"; its data is not there either: {missing}" if missing else ""),
             hint=THREE_WAYS,
         )
-    pictures, origin = _pictures(card)
+    pictures, origin, validation = _pictures(card)
     return Plan(
         card=card,
         folder=(output or Path("runs") / card.card.name).absolute(),
@@ -114,6 +121,7 @@ def make_plan(card: ResolvedCard, *, weights_given: bool, only: Sequence[str] = 
         targets=_chosen(card.targets, only),
         pictures=tuple(pictures),
         pictures_from=origin,
+        validation=validation,
     )
 
 
@@ -125,14 +133,28 @@ def _chosen(targets: tuple[ResolvedTarget, ...], only: Sequence[str]) -> tuple[R
     return tuple(t for t in targets if not only or {t.id, t.format, t.device} & set(only))
 
 
-def _pictures(card: ResolvedCard) -> tuple[list[Path], str]:
-    """The card's validation pictures where they are there, else the photos that ship with edgeseg."""
+def _pictures(card: ResolvedCard) -> tuple[list[Path], str, dict[str, Any] | None]:
+    """What masks are compared on, where it is from, and what AP is judged on.
+
+    The card's validation set where it is there, else the photos that ship with edgeseg, which have no annotations.
+    """
     val = card.data.val
-    if val is not None and val.annotations.exists():
-        found = drawn(pictures_of(val.annotations, val.images), VERIFY_PICTURES, VERIFY_SEED)
-        return found, f"of data.val, seed {VERIFY_SEED}"
-    if val is not None:
-        logger.warning(
-            "data.val %s is not there: masks are compared on the photos shipped with edgeseg", val.annotations
-        )
-    return shipped_photos(), "shipped with edgeseg"
+    if val is None or not val.annotations.exists():
+        if val is not None:
+            logger.warning(
+                "data.val %s is not there: masks are compared on the photos shipped with edgeseg, and AP is not judged",
+                val.annotations,
+            )
+        return shipped_photos(), "shipped with edgeseg", None
+    found = pictures_of(val.annotations, val.images)
+    validation = None
+    if len(found) < MIN_PICTURES:
+        logger.warning("data.val has %d pictures: AP retention needs %d and is not judged", len(found), MIN_PICTURES)
+    elif val.annotations.is_file():
+        validation = {
+            "annotations": str(val.annotations),
+            "images": str(val.images or ""),
+            "image_size": list(card.image_size),
+            "pictures": len(found),
+        }
+    return drawn(found, VERIFY_PICTURES, VERIFY_SEED), f"of data.val, seed {VERIFY_SEED}", validation

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from edgeseg import registry
 from edgeseg.build.stage import StageRequest, StageResult, Work
+from edgeseg.build.validation import validate_artifact
 from edgeseg.errors import StageError, UsageError
 from edgeseg.export import write_sidecar
 from edgeseg.gates import Gates
@@ -23,11 +22,19 @@ from edgeseg.verify import VerifyOptions, verify
 
 @dataclass(frozen=True)
 class Step:
-    """One stage of a target: its function and the outcome word where it raises."""
+    """One stage of a target.
+
+    Attributes:
+        name: of the stage.
+        work: its function.
+        failure: the outcome word where it raises.
+        inputs: names of the files that it reads; it runs only where all of them are there.
+    """
 
     name: str
     work: Work
     failure: str
+    inputs: tuple[str, ...]
 
 
 def import_weights(request: StageRequest) -> StageResult:
@@ -116,21 +123,12 @@ def verify_artifact(request: StageRequest) -> StageResult:
 
 
 TARGET_STEPS: tuple[Step, ...] = (
-    Step("export", export_artifact, "export_failed"),
-    Step("inspect", inspect_artifact, "inspect_failed"),
-    Step("verify", verify_artifact, "run_failed"),
+    Step("export", export_artifact, "export_failed", ("weights",)),
+    Step("inspect", inspect_artifact, "inspect_failed", ("artifact",)),
+    Step("verify", verify_artifact, "run_failed", ("weights", "artifact")),
+    Step("validate", validate_artifact, "run_failed", ("artifact", "reference")),
 )
-"""What every target runs through, in order."""
-
-
-def step_request(
-    step: Step, target: str, folder: Path, weights: Path, artifact: Path | None, parameters: Mapping[str, Any]
-) -> StageRequest:
-    """The request of one step of a target."""
-    inputs = {"weights": weights}
-    if artifact is not None:
-        inputs["artifact"] = artifact
-    return StageRequest(step.name, target, folder, inputs, parameters)
+"""What every target runs through, in order; `reference` is there where the card has enough validation pictures."""
 
 
 def _tools(artifact: Artifact) -> dict[str, Any]:

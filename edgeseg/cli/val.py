@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="AP by class.")
 @click.option("--html", type=click.Path(path_type=Path), help="A page with all numbers, curves and the worst pictures.")
 @click.option("--batch", type=int, help="Pictures per run; default: the model's.")
+@click.option("--image-size", nargs=2, type=int, metavar="H W", help="Letterbox size; default: the model's.")
 @click.option("--workers", type=int, default=max((os.cpu_count() or 1) - 1, 0), help="Processes for the masks.")
 @click.option("--option", multiple=True, metavar="KEY=VALUE", help="Of the runtime, such as threads=4.")
 @verbosity
@@ -48,7 +49,10 @@ def command(model: Path, data: Path | None, **asked: Any) -> None:
     metrics = _validated(model, dataset, asked)
     retained: tuple[Retention, ...] = ()
     if asked["against"]:
-        retained = retention(_validated(asked["against"], dataset, asked), metrics, force=asked["force"])
+        # The reference sees what the artifact saw: another size would be another network.
+        size = tuple(metrics.environment["image_size"])
+        reference = _validated(asked["against"], dataset, {**asked, "image_size": size, "option": ()})
+        retained = retention(reference, metrics, force=asked["force"])
     if asked["save_json"]:
         emit_json(metrics.detections.rows, str(asked["save_json"]))
     if asked["csv_file"]:
@@ -62,12 +66,19 @@ def command(model: Path, data: Path | None, **asked: Any) -> None:
 
 
 def _validated(model: Path, dataset: Dataset, asked: dict[str, Any]) -> Metrics:
-    from edgeseg.predict import is_weights, load
+    from edgeseg.predict import load
     from edgeseg.validate import validate
 
-    options = {} if asked["against"] and is_weights(model) else parse_pairs(asked["option"], "--option")
+    options = parse_pairs(asked["option"], "--option")
     with closing(load(model, **options)) as opened, progress_bar(f"val {model.name}", len(dataset)) as advance:
-        return validate(opened, dataset, workers=asked["workers"], batch=asked["batch"], progress=advance)
+        return validate(
+            opened,
+            dataset,
+            workers=asked["workers"],
+            batch=asked["batch"],
+            image_size=asked["image_size"],
+            progress=advance,
+        )
 
 
 def _write_page(path: Path, metrics: Metrics, dataset: Dataset, retained: tuple[Retention, ...]) -> None:

@@ -8,11 +8,14 @@ With all weights 1 the result equals the judge's.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from edgeseg.files import replacing
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0, 1, 101)
@@ -139,6 +142,20 @@ def average_precisions(matches: Matches, weights: NDArray[np.float64] | None = N
         for threshold, row in enumerate(recall[:, part]):
             result[index, threshold] = padded[threshold, np.searchsorted(row, RECALLS, side="left")].mean()
     return result
+
+
+def save_matches(path: Path, matches: Mapping[str, Matches]) -> None:
+    """Write several matches to one `.npz`, atomically; no pickle."""
+    arrays = {f"{kind}.{name}": array for kind, one in matches.items() for name, array in vars(one).items()}
+    with replacing(path) as temporary:
+        np.savez_compressed(temporary, allow_pickle=False, **arrays)
+
+
+def load_matches(path: Path) -> dict[str, Matches]:
+    """Read what `save_matches` wrote."""
+    with np.load(path, allow_pickle=False) as stored:
+        kinds = sorted({name.partition(".")[0] for name in stored.files})
+        return {kind: Matches(**{f.name: stored[f"{kind}.{f.name}"] for f in fields(Matches)}) for kind in kinds}
 
 
 def bootstrap_retention(

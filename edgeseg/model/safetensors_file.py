@@ -63,6 +63,10 @@ def read_weights(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """
     with _opened(path) as file:
         tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
+        # Another package in the process may have taught numpy a type of its own, such as bfloat16.
+        foreign = [name for name, array in tensors.items() if array.dtype.kind not in "fiub"]
+        if foreign:
+            raise TypeError(f"{foreign[0]} is of type {tensors[foreign[0]].dtype}, which numpy alone lacks")
         return tensors, file.metadata() or {}
 
 

@@ -64,7 +64,7 @@ def test_build_writes_a_manifest_per_stage_with_true_hashes(built: Build) -> Non
         assert manifest["outcome"] == "passed"
         for output in manifest["outputs"].values():
             assert hashlib.sha256((path.parent / output["path"]).read_bytes()).hexdigest() == output["sha256"]
-        if manifest["stage"] != "weights":
+        if manifest["stage"] in ("export", "verify"):
             assert manifest["inputs"]["weights"] == weights_hash
 
 
@@ -195,3 +195,32 @@ def test_stage_leaves_no_manifest_when_it_is_killed(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_stage(request, interrupted, "export_failed")
     assert not request.manifest.exists()
+
+
+def _val(annotations: Path, shared: Path) -> str:
+    return f"data.val={{annotations: {annotations}, images: {shared / 'data/coco-val128/images'}}}"
+
+
+def test_retention_is_judged_where_there_are_validation_pictures(shared: Path, weights: Path, tmp_path: Path) -> None:
+    truth = json.loads((shared / "data/coco-val128/instances.json").read_text())
+    truth["images"] = truth["images"][:32]
+    kept = {image["id"] for image in truth["images"]}
+    truth["annotations"] = [row for row in truth["annotations"] if row["image_id"] in kept]
+    (tmp_path / "val.json").write_text(json.dumps(truth))
+    data = [_val(tmp_path / "val.json", shared)]
+    asked = ["targets.0.precision=fp16", "targets.0.gates.ap_retention_min=1.2"]
+    build = execute(_plan(weights, tmp_path / "out", ["onnx", "torchscript"], [*data, *asked]))
+    assert [target.outcome for target in build.targets] == ["metric_failed", "passed"]
+    assert isinstance(build.error(), GateError)
+    assert "mask AP retention" in build.targets[0].message
+    (gate,) = build.targets[1].stages["validate"]["gates"]
+    assert gate["name"] == "ap_retention_min"
+    assert gate["value"] == pytest.approx(1, abs=1e-3)
+
+
+def test_few_validation_pictures_leave_retention_unjudged(shared: Path, weights: Path, tmp_path: Path) -> None:
+    truth = json.loads((shared / "data/coco-val128/instances.json").read_text())
+    truth["images"] = truth["images"][:31]
+    (tmp_path / "val.json").write_text(json.dumps({**truth, "annotations": []}))
+    data = [_val(tmp_path / "val.json", shared)]
+    assert _plan(weights, tmp_path, ["onnx"], data).validation is None

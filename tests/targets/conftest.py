@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from edgeseg.tensors import Array
 from edgeseg.testing import tiny_frames
 
 Exporter = Callable[..., Path]
+Reference = Callable[[Array, str], dict[str, Array]]
 
 
 @pytest.fixture(scope="session")
@@ -34,15 +35,15 @@ def exported(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Ex
 
 
 @pytest.fixture(scope="session")
-def reference(tiny_weights: Path) -> Callable[[Array, str], dict[str, Array]]:
+def reference(tiny_weights: Path) -> Iterator[Reference]:
     """``reference(images, head)``: what PyTorch gives for an input, in the layout of a head."""
+    with edgeseg.load(tiny_weights) as model:
 
-    def run(images: Array, head: str) -> dict[str, Array]:
-        with edgeseg.load(tiny_weights) as model:
+        def run(images: Array, head: str) -> dict[str, Array]:
             raw = model.runner.run({"images": images})
-        return raw if head == "raw" else decode_all(raw)
+            return raw if head == "raw" else decode_all(raw)
 
-    return run
+        yield run
 
 
 def noise(batch: int = 1, height: int = 96, width: int = 160) -> NDArray[np.float32]:

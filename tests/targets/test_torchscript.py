@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,10 @@ import edgeseg
 from edgeseg import registry
 from edgeseg.errors import ArtifactError, EnvironmentMissingError, UsageError
 from edgeseg.target import Artifact
-from edgeseg.tensors import Array
 from edgeseg.testing.tiny import NAMES
 from tests.targets.conftest import (
     Exporter,
+    Reference,
     assert_same_instances,
     assert_same_outputs,
     noise,
@@ -37,7 +36,7 @@ TOLERANCE = {"fp32": 1e-5, "fp16": 0.02}
 @pytest.mark.parametrize("shape", [(1, 96, 160), (2, 96, 160), (3, 64, 128)], ids=["traced", "batch", "size"])
 def test_other_shapes_than_traced_equal_the_reference(
     exported: Exporter,
-    reference: Callable[[Array, str], dict[str, Array]],
+    reference: Reference,
     precision: str,
     outputs: str,
     shape: tuple[int, int, int],
@@ -72,7 +71,7 @@ def test_inspect_names_weights_of_the_wrong_type(exported: Exporter, freeze: boo
     assert [problem for problem in problems if "float16" in problem] == list(problems) != []
 
 
-def test_raw_file_runs_in_plain_torch(exported: Exporter, reference: Callable[[Array, str], dict[str, Array]]) -> None:
+def test_raw_file_runs_in_plain_torch(exported: Exporter, reference: Reference) -> None:
     outputs = _loaded(exported("torchscript"))(torch.from_numpy(noise()))
     wanted = reference(noise(), "raw")
     found = {name: output.numpy() for name, output in zip(wanted, outputs, strict=True)}
