@@ -27,6 +27,10 @@ SAME = 1e-3
 """Relative error below which a tensor counts as equal when changed ones are listed."""
 
 
+ROUNDING = 0.01
+"""Relative error below which every tensor's difference is what a lower precision's rounding gives."""
+
+
 @dataclass(frozen=True)
 class Evidence:
     """One picture's worth of both sides.
@@ -46,10 +50,10 @@ class Evidence:
     reference: Model
 
 
-def diagnose(evidence: Evidence, tensors: Mapping[str, TensorError]) -> list[str]:
+def diagnose(evidence: Evidence, tensors: Mapping[str, TensorError], precision: str) -> list[str]:
     """Sentences that explain the difference; the last resort names the tensors that changed."""
     found = _inputs(evidence) + _zero_tensors(tensors) + _class_order(evidence)
-    return found or _changed_tensors(tensors)
+    return found or _rounding(tensors, precision) or _changed_tensors(tensors)
 
 
 def _bgr(images: Array, _: Geometry) -> Array:
@@ -107,6 +111,16 @@ def _class_order(evidence: Evidence) -> list[str]:
         return []
     shown = ", ".join(f"{i} holds the reference's {order[i]}" for i in moved[:3])
     return [f"{moved.size} classes are permuted in the artifact: {shown}"]
+
+
+def _rounding(tensors: Mapping[str, TensorError], precision: str) -> list[str]:
+    worst = max(tensor.relative for tensor in tensors.values())
+    if precision == "fp32" or not worst < ROUNDING:
+        return []
+    return [
+        f"no tensor is off by more than {100 * worst:.2g} % of its energy, as {precision} rounds: "
+        f"this gate is tighter than {precision} is"
+    ]
 
 
 def _changed_tensors(tensors: Mapping[str, TensorError]) -> list[str]:

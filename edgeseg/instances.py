@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -84,6 +85,10 @@ class Instances:
             names=names,
             image_size=image_size,
         )
+
+    def __repr__(self) -> str:
+        counts = Counter(self.names[class_id] for class_id in self.class_ids.tolist())
+        return f"Instances({', '.join(f'{count} {name}' for name, count in counts.most_common()) or 'none'})"
 
     def __len__(self) -> int:
         return len(self.scores)

@@ -60,6 +60,9 @@ class Result:
     instances: Instances
     times: StepTimes
 
+    def __repr__(self) -> str:
+        return f"Result({self.source!r}, {self.instances!r})"
+
     @property
     def source(self) -> str:
         """The file, URL, camera or array that the picture came from."""
@@ -109,6 +112,9 @@ class Model:
     def __init__(self, runner: Runner, path: Path) -> None:
         self.runner = runner
         self.path = path
+
+    def __repr__(self) -> str:
+        return f"Model({str(self.path)!r}, {self.metadata.format} {self.metadata.precision}, {len(self.names)} classes)"
 
     @property
     def metadata(self) -> ArtifactMetadata:

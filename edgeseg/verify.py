@@ -235,7 +235,7 @@ def _conclude(report: VerifyReport, comparison: _Comparison, options: VerifyOpti
         "tool_versions": metadata.tool_versions,
     }
     if comparison.evidence is not None and not report.passed:
-        report.diagnosis = diagnose(comparison.evidence, comparison.tensors)
+        report.diagnosis = diagnose(comparison.evidence, comparison.tensors, metadata.precision)
 
 
 def _measured(report: VerifyReport) -> dict[str, float]:

@@ -161,6 +161,7 @@ class JsonWriter(Writer):
     def __init__(self, output: Path | TextIO, names: tuple[str, ...]) -> None:
         self._categories = COCO_CATEGORY_IDS if names == COCO80 else None
         self._separator = "[\n"
+        self._image_ids: set[int] = set()
         with contextlib.ExitStack() as stack:
             if isinstance(output, Path):
                 temporary = stack.enter_context(replacing(output))
@@ -191,7 +192,12 @@ class JsonWriter(Writer):
         name, frame = file_name(result.source), result.frame
         stem = Path(name).stem
         numbered = stem.isdecimal() and stem.isascii() and frame.frame_index is None
-        rows = result.instances.to_coco(int(stem) if numbered else frame.index, self._categories)
+        image_id = int(stem) if numbered else frame.index
+        if image_id in self._image_ids:
+            # Two pictures of one id would be one picture to every reader of the file.
+            image_id = max(self._image_ids) + 1
+        self._image_ids.add(image_id)
+        rows = result.instances.to_coco(image_id, self._categories)
         for row, class_id in zip(rows, result.instances.class_ids.tolist(), strict=True):
             extra = {"file_name": name, "class_id": class_id}
             if frame.frame_index is not None:

@@ -146,3 +146,11 @@ def test_a_png_gives_back_every_level(dtype: type[np.generic]) -> None:
 def test_a_picture_too_large_for_jpeg_is_refused_by_its_size() -> None:
     with pytest.raises(OutputError, match="70000x1"):
         encode_picture(np.zeros((1, 70_000, 3), np.uint8), ".jpg")
+
+
+def test_json_gives_two_pictures_two_image_ids(tmp_path: Path) -> None:
+    writer = JsonWriter(tmp_path / "r.json", ("cat", "dog"))
+    for source, index in (("1.png", 0), ("a.png", 1), ("b.png", 2)):
+        writer.write(result(source, index=index))
+    writer.close()
+    assert [row["image_id"] for row in json.loads((tmp_path / "r.json").read_text())] == [1, 2, 3]

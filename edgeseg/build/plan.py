@@ -139,6 +139,8 @@ def _pictures(card: ResolvedCard) -> tuple[list[Path], str, dict[str, Any] | Non
     The card's validation set where it is there, else the photos that ship with edgeseg, which have no annotations.
     """
     val = card.data.val
+    if val is not None and not val.annotations.exists() and any(o.startswith("data.val") for o in card.overrides):
+        raise UsageError(f"--set data.val: {val.annotations} is not there", hint="name a COCO json or a YOLO-seg yaml")
     if val is None or not val.annotations.exists():
         if val is not None:
             logger.warning(

@@ -30,7 +30,8 @@ def apply_override(document: Document, text: str) -> None:
         document.add(place, f"{value!r} is no value: {first.message}", first.hint)
         return
     try:
-        keypath = _put(document, key.strip().split("."), given.value, place)
+        parts = key.strip().split(".")
+        keypath = _put(document, parts, _from_here(parts, given.value), place)
     except LookupError as error:
         document.add(place, str(error.args[0]), str(error.args[1]))
         return
@@ -38,6 +39,27 @@ def apply_override(document: Document, text: str) -> None:
         document.values[(*keypath, *inner)] = place
         document.keys[(*keypath, *inner)] = place
     document.unquoted |= {(*keypath, *inner) for inner in given.unquoted}
+
+
+PATHS = ("data.root", "data.train", "data.val", "data.images", "data.calibration.from", "weights.path")
+"""Keys whose values are paths; a mapping's values are paths too."""
+
+SPLITS = ("train", "val")
+"""Values of data.calibration.from that are no paths."""
+
+
+def _from_here(parts: list[str], value: Any) -> Any:
+    """A path on the command line that exists from where the user stands means that file.
+
+    Any other is read as in the card: from the data root, or the card's folder.
+    """
+    key = ".".join(parts)
+    if not any(key == path or key.startswith(f"{path}.") for path in PATHS):
+        return value
+    if isinstance(value, dict):
+        return {name: _from_here(parts, item) for name, item in value.items()}
+    is_path = isinstance(value, str) and value and value not in SPLITS
+    return str(Path(value).absolute()) if is_path and Path(value).exists() else value
 
 
 def _put(document: Document, parts: list[str], value: Any, place: Place) -> KeyPath:

@@ -91,6 +91,9 @@ def _print(build: Build, page: Path) -> None:
             _number(target.stages.get("export", {}).get("artifact_mb"), ".1f"),
         )
     console = Console(markup=False, highlight=False)
+    if not console.is_terminal:
+        # A log has no width: names must not be cut.
+        console.width = max(console.width, 140)
     console.print(table)
     plan = build.plan
     instances = max((t.stages.get("verify", {}).get("masks", {}).get("matched", 0) for t in build.targets), default=0)

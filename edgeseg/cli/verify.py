@@ -101,6 +101,9 @@ def _print(report: VerifyReport) -> None:
         )
     console.print(gates)
     if report.not_judged:
-        console.print("not judged here: " + ", ".join(report.not_judged))
+        console.print(
+            "not judged here: " + ", ".join(report.not_judged) + " (a build judges it on data.val; see edgeseg val)",
+            soft_wrap=True,
+        )
     for worst in report.worst[:3]:
         console.print(f"worst: {worst.source}: {worst.what}")

@@ -155,7 +155,10 @@ def _from_folder(folder: Path) -> Sequence[Source]:
         children = [child for child in folder.iterdir() if not child.name.startswith(".")]
     except OSError as error:
         raise SourceError(f"{folder}: cannot be read: {error.strerror or error}") from error
-    return _media(children, f"{folder}: the folder holds no picture or video")
+    problem = f"{folder}: the folder holds no picture or video"
+    if any(child.is_dir() for child in children):
+        problem += f"; its folders are not searched, '{folder}/**/*' is the pattern that does"
+    return _media(children, problem)
 
 
 def _from_glob(pattern: str) -> Sequence[Source]:

@@ -5,15 +5,29 @@
     class TestMyTarget(TargetConformance):
         target = "myformat"
 
-Needs pytest, and what exporting needs (`pip install 'edgeseg[build]' pytest`).
+The suite needs pytest, and what exporting needs (`pip install 'edgeseg[build]' pytest`).
 """
 
-import pytest
+from __future__ import annotations
 
-# Before their import: pytest then shows both sides of a failed assertion, as it does in a test file.
-pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in ("suite", "declarations", "artifacts", "running")))
+from typing import TYPE_CHECKING, Any
 
-from edgeseg.testing.conformance import TargetConformance  # noqa: E402
-from edgeseg.testing.tiny import tiny_frames, tiny_picture, write_tiny_card, write_tiny_weights  # noqa: E402
+from edgeseg.testing.tiny import tiny_frames, tiny_picture, write_tiny_card, write_tiny_weights
+
+if TYPE_CHECKING:
+    from edgeseg.testing.conformance import TargetConformance
 
 __all__ = ["TargetConformance", "tiny_frames", "tiny_picture", "write_tiny_card", "write_tiny_weights"]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when first used: the tiny model and the probe do without pytest.
+    if name != "TargetConformance":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import pytest
+
+    # Before their import: pytest then shows both sides of a failed assertion, as it does in a test file.
+    pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in ("declarations", "artifacts", "running")))
+    from edgeseg.testing.conformance import TargetConformance
+
+    return TargetConformance

@@ -12,8 +12,8 @@ from edgeseg import registry
 from edgeseg.errors import ContractError, UsageError
 from edgeseg.gates import Gates
 from edgeseg.metadata import ArtifactMetadata
-from edgeseg.predict import Model, load
-from edgeseg.target import Target
+from edgeseg.predict import Model
+from edgeseg.target import Artifact, Target
 from edgeseg.tensors import (
     INPUT_NAME,
     Array,
@@ -77,8 +77,8 @@ class RunnerTests(TargetSuite):
 
     def _verify(self, subject: Target, exports: Exports, precision: str, **options: Any) -> None:
         artifact = exports.get(subject, precision, **options)
-        with load(exports.weights) as reference, opened(subject, artifact.path) as model:
-            report = verify(reference, model, tiny_frames(), VerifyOptions(self.gates(precision)))
+        with opened(subject, artifact.path) as model:
+            report = verify(exports.reference, model, tiny_frames(), VerifyOptions(self.gates(precision)))
         assert report.problems == []
         assert [gate for gate in report.gates if not gate.met] == [], report.diagnosis
         assert report.passed
@@ -121,9 +121,9 @@ class RunnerTests(TargetSuite):
     def test_open_size_equals_the_reference(self, subject: Target, exports: Exports) -> None:
         """One file takes another height and width."""
         other = {INPUT_NAME: images(size=OTHER_SIZE)}
-        with self._open_shapes(subject, exports) as wide, load(exports.weights) as reference:
+        with self._open_shapes(subject, exports) as wide:
             assert "size" in wide.metadata.dynamic
-            found, wanted = wide.runner.run(other), reference.runner.run(other)
+            found, wanted = wide.runner.run(other), exports.reference.runner.run(other)
         assert found.keys() == wanted.keys()
         assert max(_relative(found[name], wanted[name]) for name in wanted) < SAME_NETWORK
 
@@ -146,15 +146,17 @@ class RunnerTests(TargetSuite):
             model.runner.run(WRONG_INPUTS[wrong](images(model.metadata.batch)))
         assert INPUT_NAME in str(caught.value)
 
-    def test_closed_runner_refuses_to_run(self, model: Model) -> None:
+    def test_closed_runner_refuses_to_run(self, subject: Target, artifact: Artifact) -> None:
         """A second close does nothing."""
+        model = opened(subject, artifact.path)
         model.close()
         model.close()
         with pytest.raises(ContractError, match="closed"):
             model.runner.run({INPUT_NAME: images(model.metadata.batch)})
 
-    def test_leaving_the_context_closes(self, model: Model) -> None:
+    def test_leaving_the_context_closes(self, subject: Target, artifact: Artifact) -> None:
         """An error inside closes as well, and goes on."""
+        model = opened(subject, artifact.path)
         with pytest.raises(KeyError, match="mine"), model.runner:
             raise KeyError("mine")
         with pytest.raises(ContractError, match="closed"):
@@ -174,11 +176,10 @@ class RunnerTests(TargetSuite):
         assert execution
         assert all(isinstance(key, str) and isinstance(value, str) for key, value in execution.items())
 
-    def test_run_options_of_another_target_are_a_bug(self, subject: Target, exports: Exports) -> None:
+    def test_run_options_of_another_target_are_a_bug(self, subject: Target, artifact: Artifact) -> None:
         """`open` takes its own run options only."""
         from edgeseg.model.reference import ReferenceOptions
 
-        artifact = exports.get(subject)
         with pytest.raises(TypeError):
             subject.open(artifact, ReferenceOptions())
 

@@ -13,7 +13,7 @@ import pytest
 
 from edgeseg import registry
 from edgeseg.errors import EnvironmentMissingError
-from edgeseg.predict import Model
+from edgeseg.predict import Model, load
 from edgeseg.target import Artifact, ExportRequest, Target
 from edgeseg.tensors import Array
 from edgeseg.testing.tiny import IMAGE_SIZE, write_tiny_weights
@@ -29,10 +29,12 @@ class Exports:
     Attributes:
         folder: where each export gets a folder of its own.
         weights: the tiny network's weights.
+        reference: PyTorch with these weights, open.
     """
 
     folder: Path
     weights: Path
+    reference: Model
     _made: dict[str, Artifact] = field(default_factory=dict)
 
     def request(self, target: Target, folder: Path, precision: str | None = None, **options: Any) -> ExportRequest:
@@ -82,31 +84,35 @@ class TargetSuite:
         if "precision" in metafunc.fixturenames:
             metafunc.parametrize("precision", self.resolved().capabilities.precisions)
 
-    @pytest.fixture
-    def subject(self) -> Target:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def subject(cls) -> Target:
         """The target under test."""
-        return self.resolved()
+        return cls.resolved()
 
-    @pytest.fixture
-    def exports(self, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exports:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def exports(cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exports:
         """The session's exports, shared by the suites of all targets."""
         stash = request.config.stash
         if _EXPORTS not in stash:
             folder = tmp_path_factory.mktemp("conformance")
             (folder / "exports").mkdir()
             weights = write_tiny_weights(folder / "tiny.safetensors")
-            stash[_EXPORTS] = Exports(folder / "exports", weights)
+            stash[_EXPORTS] = Exports(folder / "exports", weights, load(weights))
         return stash[_EXPORTS]
 
-    @pytest.fixture
-    def artifact(self, subject: Target, exports: Exports) -> Artifact:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def artifact(cls, subject: Target, exports: Exports) -> Artifact:
         """The default export."""
         return exports.get(subject)
 
-    @pytest.fixture
-    def model(self, subject: Target, artifact: Artifact, tmp_path: Path) -> Iterator[Model]:
-        """The default export, moved and renamed, opened from disk alone."""
-        path = copied(artifact.path, tmp_path / f"moved{artifact.path.suffix}")
+    @pytest.fixture(scope="class")
+    @classmethod
+    def model(cls, subject: Target, artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
+        """The default export, moved and renamed, opened from disk alone; tests leave it open."""
+        path = copied(artifact.path, tmp_path_factory.mktemp("moved") / f"moved{artifact.path.suffix}")
         with opened(subject, path) as model:
             yield model
 

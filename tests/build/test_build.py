@@ -224,3 +224,8 @@ def test_few_validation_pictures_leave_retention_unjudged(shared: Path, weights:
     (tmp_path / "val.json").write_text(json.dumps({**truth, "annotations": []}))
     data = [_val(tmp_path / "val.json", shared)]
     assert _plan(weights, tmp_path, ["onnx"], data).validation is None
+
+
+def test_set_validation_data_that_is_absent_is_refused(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is not there"):
+        _plan(weights, tmp_path, ["onnx"], ["data.val=/nowhere/val.json"])

@@ -145,3 +145,13 @@ def test_all_mistakes_of_all_targets_are_reported(good: Path) -> None:
     with pytest.raises(CardError) as caught:
         resolve(load_card(good, ["targets=[{device: a}, {format: b}, {format: onnx, precision: c}]"]))
     assert all(text in str(caught.value) for text in ("'a'", "'b'", "'c'"))
+
+
+def test_path_of_an_override_that_exists_here_means_that_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/val.json").write_text("{}")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    card = Path(__file__).resolve().parents[2] / "cards/n-seg-everywhere.yaml"
+    loaded = load_card(card, ["data.val=val.json", "data.train=absent.json"])
+    assert loaded.card.data.val == str(tmp_path / "elsewhere/val.json")
+    assert loaded.card.data.train == "absent.json"
