@@ -30,7 +30,7 @@ IMAGE_SIZE = (96, 160)
 
 LICENSE = "Apache-2.0"
 SEED = 243
-"""Chosen so that no score is within 0.006 of 0.25 and that fp16 rounding moves no mask by more than 2 %."""
+"""Chosen so that no score is within 0.002 of 0.25, which is more than fp16 rounding moves one."""
 
 _CONFIG = NetworkConfig((8, 8, 16, 16, 16), 1, 1, 16, 16, 16, 16, len(NAMES))
 _NOISE = 0.4
@@ -135,7 +135,8 @@ def _network(seed: int) -> SegmentationNetwork:
 
     # Our own generator: the global one belongs to the caller.
     random = torch.Generator().manual_seed(seed)
-    network = SegmentationNetwork(_CONFIG)
+    with torch.random.fork_rng(devices=[]):
+        network = SegmentationNetwork(_CONFIG)
     images = torch.from_numpy(to_input([letterbox(frame.picture, IMAGE_SIZE)[0] for frame in tiny_frames()]))
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     with torch.no_grad():

@@ -69,6 +69,13 @@ class NoRemedy(PlainTarget):
         return EnvReport(("something is missing",))
 
 
+class NotHere(PlainTarget):
+    """Has no fault: its SDK is absent."""
+
+    def check_env(self) -> EnvReport:
+        return EnvReport(("the plain SDK is not installed",), "pip install plainsdk")
+
+
 class UnknownPrecision(PlainTarget):
     capabilities = Capabilities(precisions=("fp32", "fp99"), suffix="plain")
 
@@ -200,6 +207,10 @@ FAULTS: Mapping[type[PlainTarget], tuple[str, ...]] = {
 }
 """Broken target to the tests that must fail over it."""
 
-for _kind in FAULTS:
+SKIPPED = ("test_parity_holds[fp32]", "test_closed_runner_refuses_to_run", "test_full_disk_is_a_clean_error")
+"""Tests that must skip over `NotHere`."""
+
+_KINDS: tuple[type[PlainTarget], ...] = (*FAULTS, NotHere)
+for _kind in _KINDS:
     _name = f"Test{_kind.__name__}"
     globals()[_name] = type(_name, (TargetConformance,), {"target": _kind()})
