@@ -48,6 +48,12 @@ SPLITS = ("train", "val")
 """Values of data.calibration.from that are no paths."""
 
 
+def from_anywhere(text: str) -> str:
+    """The override of the same meaning from any folder: its path, where it has one, made absolute."""
+    key, _, value = text.partition("=")
+    return f"{key}={_from_here(key.strip().split('.'), value)}"
+
+
 def _from_here(parts: list[str], value: Any) -> Any:
     """A path on the command line that exists from where the user stands means that file.
 

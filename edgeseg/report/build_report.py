@@ -10,6 +10,7 @@ from typing import Any
 from edgeseg.build.execute import Build, TargetBuild
 from edgeseg.build.plan import Plan
 from edgeseg.card.data_paths import ROOT_VARIABLE
+from edgeseg.card.overrides import from_anywhere
 from edgeseg.files import sha256_of, write_atomically
 
 REPORT_SCHEMA = 1
@@ -61,7 +62,7 @@ def command(plan: Plan) -> list[str]:
     words = ["edgeseg", "build", str(card.path.absolute())]
     # Without a licence from the card, the user named the weights; otherwise the card did, and checks them.
     words += [] if plan.license else ["--weights", str(plan.weights)]
-    words += [word for override in card.overrides for word in ("--set", override)]
+    words += [word for override in card.overrides for word in ("--set", from_anywhere(override))]
     if len(plan.targets) < len(card.targets):
         words += [word for target in plan.targets for word in ("--only", target.id)]
     words += ["--output", str(plan.folder)]

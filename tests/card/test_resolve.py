@@ -10,6 +10,7 @@ import pytest
 
 from edgeseg.card.classes import COCO80
 from edgeseg.card.load import load_card
+from edgeseg.card.overrides import from_anywhere
 from edgeseg.card.resolve import resolve
 from edgeseg.errors import CardError, WeightsError
 from tests.card.conftest import GOOD, Write
@@ -155,3 +156,11 @@ def test_path_of_an_override_that_exists_here_means_that_file(tmp_path: Path, mo
     loaded = load_card(card, ["data.val=val.json", "data.train=absent.json"])
     assert loaded.card.data.val == str(tmp_path / "elsewhere/val.json")
     assert loaded.card.data.train == "absent.json"
+
+
+def test_override_from_anywhere_has_an_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "val.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    assert from_anywhere("data.val=val.json") == f"data.val={tmp_path / 'val.json'}"
+    assert from_anywhere("data.val=absent.json") == "data.val=absent.json"
+    assert from_anywhere("name=val.json") == "name=val.json"
