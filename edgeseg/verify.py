@@ -104,6 +104,12 @@ class VerifyReport:
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def failures(self) -> list[str]:
+        """Broken contracts, then each gate that is not met with its value and limit."""
+        missed = [gate for gate in self.gates if not gate.met]
+        return [*self.problems, *(f"{gate.name} is {gate.value:.6g}, limit {gate.limit:g}" for gate in missed)]
+
+    @property
     def passed(self) -> bool:
         """No broken contract, at least one gate judged, every judged gate met."""
         return not self.problems and bool(self.gates) and all(gate.met for gate in self.gates)

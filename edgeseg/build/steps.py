@@ -12,6 +12,7 @@ from edgeseg.build.stage import StageRequest, StageResult, Work
 from edgeseg.build.validation import validate_artifact
 from edgeseg.errors import StageError, UsageError
 from edgeseg.export import write_sidecar
+from edgeseg.files import write_atomically
 from edgeseg.gates import Gates
 from edgeseg.predict import load
 from edgeseg.report.schema import verify_json
@@ -113,13 +114,12 @@ def verify_artifact(request: StageRequest) -> StageResult:
         report = verify(reference, artifact, open_sources(list(request.parameters["pictures"])), options)
     content = verify_json(report, request.folder / "verify")
     written = request.folder / "verify.json"
-    written.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    write_atomically(written, (json.dumps(content, indent=1) + "\n").encode())
     write_sidecar(Artifact(path, artifact.metadata), {"points": content["points"], "masks": content["masks"]})
     if report.passed:
         return StageResult(outputs={"report": written}, facts=content)
-    failed = [f"{gate.name} {gate.value:.6g}, limit {gate.limit:g}" for gate in report.gates if not gate.met]
-    message = "; ".join([*report.problems, *failed])
-    return StageResult("parity_failed", message, "; ".join(report.diagnosis), {"report": written}, content)
+    message, hint = "; ".join(report.failures), "; ".join(report.diagnosis)
+    return StageResult("parity_failed", message, hint, {"report": written}, content)
 
 
 TARGET_STEPS: tuple[Step, ...] = (

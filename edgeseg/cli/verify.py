@@ -49,10 +49,8 @@ def command(artifact: Path, against: Path | None, pictures: tuple[str, ...], **a
     if asked["json_file"] != "-":
         _print(report)
     if not report.passed:
-        failed = [f"{gate.name} is {gate.value:.6g}, limit {gate.limit:g}" for gate in report.gates if not gate.met]
         raise GateError(
-            f"{artifact}: not equal to {weights}: " + "; ".join([*report.problems, *failed]),
-            hint="; ".join(report.diagnosis),
+            f"{artifact}: not equal to {weights}: " + "; ".join(report.failures), hint="; ".join(report.diagnosis)
         )
 
 
