@@ -46,12 +46,12 @@ def of_coco(path: Path) -> Masks:
 def of_yolo(path: Path, split: str) -> Masks:
     """Masks of a YOLO-seg set."""
     masks: Masks = {}
-    for listed in list_pictures(read_yaml(path), split):
-        height, width = picture_size(listed.picture)
-        label = Path(label_path(listed.picture))
+    for picture in list_pictures(read_yaml(path), split).pictures:
+        height, width = picture_size(picture)
+        label = Path(label_path(picture))
         lines = label.read_text().splitlines() if label.is_file() else []
         rings = [np.array(line.split()[1:], float) * np.tile([width, height], len(line.split()) // 2) for line in lines]
-        masks[Path(listed.picture).stem] = [rle([ring.tolist()], height, width) for ring in rings]
+        masks[Path(picture).stem] = [rle([ring.tolist()], height, width) for ring in rings]
     return masks
 
 

@@ -49,6 +49,8 @@ class BenchmarkOptions:
         batch: pictures per run; None takes the model's own.
         run_options: of the runtimes, such as ``{"threads": 2}``.
         val: data set to validate every artifact of a build on; None reads earlier validations beside them.
+        split: part of that set, where it is a YOLO-seg one; None takes ``val``.
+        images: folder of its pictures, where it is a COCO one; None looks for it.
     """
 
     runs: int = 50
@@ -58,6 +60,8 @@ class BenchmarkOptions:
     batch: int | None = None
     run_options: Mapping[str, Any] = field(default_factory=dict)
     val: Path | None = None
+    split: str | None = None
+    images: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -204,7 +208,7 @@ def benchmark(path: Path, options: BenchmarkOptions | None = None, *, bar: Bar =
         from edgeseg.data.open import open_dataset
 
         # Before the timing, so that a wrong name costs no minutes.
-        dataset = open_dataset(options.val)
+        dataset = open_dataset(options.val, split=options.split or "val", images=options.images)
     machine, before = read_machine(), read_state()
     turns, failures = _take_turns(subjects, options, ROUNDS if is_build else 1)
     after = read_state()
@@ -230,6 +234,11 @@ def _check(options: BenchmarkOptions, is_build: bool) -> None:
         raise UsageError(
             "a data set is for the folder of a build, whose AP and speed are drawn together",
             hint="`edgeseg val MODEL DATA` validates a single model",
+        )
+    if options.val is None and (options.split, options.images) != (None, None):
+        raise UsageError(
+            f"{'split' if options.split else 'images'} {options.split or options.images}: of which data set?",
+            hint="--val DATA names the one to validate on",
         )
 
 

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from edgeseg.data.letterbox import Geometry, letterbox
 from edgeseg.errors import SourceError
 from edgeseg.metadata import Head
+from edgeseg.metrics.coco_results import CocoResults, Row
 from edgeseg.postprocess.decode import Candidates
 from edgeseg.postprocess.pipeline import PROTOTYPES, PostprocessOptions, candidates_of, to_instances
 from edgeseg.predict import Model, PredictOptions
@@ -29,8 +29,6 @@ PROTOCOL = PostprocessOptions(score=0.001, iou=0.7, max_detections=300, multi_la
 
 IN_FLIGHT = 4
 """Pictures per worker whose masks may be waiting: about 4 MB of prototypes each at 640 px."""
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -59,13 +57,13 @@ class Detections:
     """COCO results of a whole data set.
 
     Attributes:
-        rows: `image_id`, `category_id`, `bbox`, `score`, `segmentation`.
+        rows: `image_id`, `category_id`, `bbox`, `score`, `segmentation`, picture by picture.
         milliseconds: step to its total over all pictures; ``masks`` is work of the workers, beside the network.
         pictures: how many ran.
         seconds: wall time of everything.
     """
 
-    rows: list[Row] = field(default_factory=list)
+    rows: CocoResults = field(default_factory=CocoResults)
     milliseconds: collections.defaultdict[str, float] = field(default_factory=lambda: collections.defaultdict(float))
     pictures: int = 0
     seconds: float = 0.0
@@ -102,7 +100,7 @@ def detect(  # noqa: PLR0913 - what one pass over a data set depends on
     asked = PredictOptions(PROTOCOL, image_size, batch)
     jobs = _jobs(model, pictures, categories, asked, result)
     for rows, spent in _finished(jobs, workers):
-        result.rows += rows
+        result.rows.extend(rows)
         result.milliseconds["masks"] += spent
         result.pictures += 1
         progress()

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgeseg import registry
 from edgeseg.errors import UsageError
-from edgeseg.files import make_folder, sha256_of, write_atomically
+from edgeseg.files import make_folder, sha256_of, sha256_of_folder, write_atomically
 from edgeseg.metadata import ArtifactMetadata
 from edgeseg.model.config import check_image_size
 from edgeseg.predict import is_weights
@@ -75,11 +75,15 @@ def sidecar_path(artifact: Path) -> Path:
     return artifact / "edgeseg.json" if artifact.is_dir() else artifact.with_name(f"{artifact.stem}.edgeseg.json")
 
 
+def artifact_sha256(artifact: Path) -> str:
+    """Hex sha256 of a file, or of a folder without its sidecar: a later verification writes into that."""
+    return sha256_of_folder(artifact, [sidecar_path(artifact)]) if artifact.is_dir() else sha256_of(artifact)
+
+
 def write_sidecar(artifact: Artifact, parity: dict[str, Any] | None = None) -> Path:
     """Write what the artifact says about itself, its hash, and the parity found, beside it."""
     content: dict[str, Any] = json.loads(artifact.metadata.to_json())
-    if artifact.path.is_file():
-        content["sha256"] = sha256_of(artifact.path)
+    content["sha256"] = artifact_sha256(artifact.path)
     content["parity"] = parity
     path = sidecar_path(artifact.path)
     write_atomically(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())

@@ -7,7 +7,7 @@ import errno
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from edgeseg.errors import OutputError
@@ -78,6 +78,23 @@ def sha256_of(path: Path) -> str:
         digest = hashlib.sha256()
         while chunk := file.read(1 << 20):
             digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sha256_of_folder(folder: Path, leave_out: Collection[Path] = ()) -> str:
+    """Hex sha256 of the names and bytes of all files below a folder; neither of times nor of empty folders.
+
+    It is that of the lines that `sha256sum -z` prints for these files, sorted by their names.
+
+    Args:
+        folder: with the files.
+        leave_out: files below it that do not count.
+    """
+    found = (path for path in folder.rglob("*") if path.is_file() and path not in leave_out)
+    names = {os.fsencode(path.relative_to(folder).as_posix()): path for path in found}
+    digest = hashlib.sha256()
+    for name in sorted(names):
+        digest.update(b"%s  %s\0" % (sha256_of(names[name]).encode(), name))
     return digest.hexdigest()
 
 

@@ -107,6 +107,15 @@ def peak_memory_mb(root: Path = ROOT) -> float | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
+def cpu_flags(root: Path = ROOT) -> frozenset[str]:
+    """Instruction sets of the first processor as Linux names them (proc(5), /proc/cpuinfo); empty elsewhere."""
+    for line in _text(root / "proc" / "cpuinfo").splitlines():
+        name, _, words = line.partition(":")
+        if name.strip() in ("flags", "Features"):
+            return frozenset(words.split())
+    return frozenset()
+
+
 def _cpu_name(root: Path) -> str:
     for line in _text(root / "proc" / "cpuinfo").splitlines():
         key, _, value = line.partition(":")

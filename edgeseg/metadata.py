@@ -55,6 +55,8 @@ class ArtifactMetadata:
         license: licence of the weights, as given on import or in the card.
         weights_sha256: of the reference's safetensors file.
         card_sha256: of the card, empty for a plain export.
+        data: the annotations that the weights are validated on, as they remember it; empty where they do not.
+        images: folder of that set's pictures; empty where it is to be looked for.
         options: the target's options, as resolved.
         tool_versions: package name to version.
         producer: who wrote the file.
@@ -75,6 +77,8 @@ class ArtifactMetadata:
     license: str = ""
     weights_sha256: str = ""
     card_sha256: str = ""
+    data: str = ""
+    images: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     tool_versions: dict[str, str] = field(default_factory=dict)
     producer: str = "edgeseg"
@@ -131,3 +135,5 @@ def _check_words(data: dict[str, Any], preprocessing: Preprocessing) -> None:
             raise ValueError(f"{name} {found!r}, expected one of {', '.join(words)}")
     if not isinstance(data["names"], list) or not all(isinstance(name, str) for name in data["names"]):
         raise TypeError("names is no list of texts")
+    if not all(isinstance(data.get(name, ""), str) for name in ("data", "images")):
+        raise TypeError("data or images is no text")

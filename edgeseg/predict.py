@@ -192,7 +192,7 @@ class Model:
         """Box and mask AP on an annotated data set, by the published protocol; see `edgeseg.validate.validate`.
 
         Args:
-            data: a COCO json or a YOLO-seg yaml; None takes the set that the weights remember.
+            data: a COCO json or a YOLO-seg yaml; None takes the set that weights and artifacts remember.
             split: part of a YOLO-seg set.
             images: folder of a COCO set's pictures, where it is not beside the json.
 
@@ -202,8 +202,9 @@ class Model:
         from edgeseg.data.open import open_dataset
         from edgeseg.validate import remembered_data, validate
 
-        source = remembered_data(self.path) if data is None else Path(data)
-        return validate(self, open_dataset(source, split=split, images=None if images is None else Path(images)))
+        folder = None if images is None else Path(images)
+        source, folder = remembered_data(self.path, folder) if data is None else (Path(data), folder)
+        return validate(self, open_dataset(source, split=split, images=folder))
 
     def close(self) -> None:
         """Free the runtime's memory."""

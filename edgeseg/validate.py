@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from edgeseg.data.dataset import Dataset
 from edgeseg.detect import Detections, detect
 from edgeseg.errors import UsageError
+from edgeseg.export import artifact_sha256
 from edgeseg.metrics.average_precision import AveragePrecision, Judgement, judge
+from edgeseg.metrics.bootstrap import bootstrap_retention
 from edgeseg.metrics.confusion import Confusion, confusion_of
 from edgeseg.metrics.curves import Curves, curves_of
-from edgeseg.metrics.matching import Matches, bootstrap_retention, match_detections
+from edgeseg.metrics.matching import Matches, match_detections
 from edgeseg.predict import Model
 
 logger = logging.getLogger(__name__)
@@ -45,6 +47,8 @@ class Metrics:
         data: the data set's file.
         model: the model's file.
         environment: how it ran.
+        crowds: annotated areas of several objects, where detections count neither as right nor as wrong.
+        data_sha256: of the data set, `Dataset.sha256`.
     """
 
     box: AveragePrecision
@@ -60,6 +64,8 @@ class Metrics:
     data: str
     model: str
     environment: dict[str, Any] = field(default_factory=dict)
+    crowds: int = 0
+    data_sha256: str = ""
 
     @property
     def speed(self) -> dict[str, float]:
@@ -77,6 +83,8 @@ class Retention:
         low: 2.5 % quantile of the paired bootstrap over pictures.
         high: 97.5 % quantile.
         pictures: how many.
+        reference: the reference's file.
+        reference_sha256: of that file.
     """
 
     kind: str
@@ -84,6 +92,8 @@ class Retention:
     low: float
     high: float
     pictures: int
+    reference: str
+    reference_sha256: str
 
 
 def validate(
@@ -144,6 +154,8 @@ def metrics_of(found: Detections, dataset: Dataset, model: Model, image_size: tu
             "python": platform.python_version(),
             "machine": platform.machine(),
         },
+        crowds=sum(row["iscrowd"] for row in truth["annotations"]),
+        data_sha256=dataset.sha256,
     )
 
 
@@ -159,15 +171,23 @@ def retention(reference: Metrics, found: Metrics, *, force: bool = False) -> tup
         UsageError: too few pictures.
     """
     require_pictures(reference.pictures, force=force)
+    whose = (reference.model, artifact_sha256(Path(reference.model)))
     return (
-        retention_of("box", reference.box_matches, found.box_matches),
-        retention_of("mask", reference.matches, found.matches),
+        retention_of("box", reference.box_matches, found.box_matches, whose),
+        retention_of("mask", reference.matches, found.matches, whose),
     )
 
 
-def retention_of(kind: str, reference: Matches, found: Matches) -> Retention:
-    """The retention of boxes or masks, from matches on the same pictures."""
-    return Retention(kind, *bootstrap_retention(reference, found), pictures=reference.objects.shape[1])
+def retention_of(kind: str, reference: Matches, found: Matches, whose: tuple[str, str]) -> Retention:
+    """The retention of boxes or masks, from matches on the same pictures.
+
+    Args:
+        kind: ``box`` or ``mask``.
+        reference: of the reference.
+        found: of the artifact.
+        whose: the reference's file and its sha256.
+    """
+    return Retention(kind, *bootstrap_retention(reference, found), reference.objects.shape[1], *whose)
 
 
 def require_pictures(count: int, *, force: bool = False) -> None:
@@ -227,17 +247,38 @@ def iou_histogram(metrics: Metrics, bins: int = 10) -> tuple[NDArray[np.int64], 
     return counts.astype(np.int64), edges
 
 
-def remembered_data(model: Path) -> Path:
-    """The data set that a weights file remembers from its training.
+def remembered_data(model: Path, images: Path | None = None) -> tuple[Path, Path | None]:
+    """The data set that weights remember from their training, and an artifact from its weights.
+
+    Args:
+        model: weights or an artifact.
+        images: the folder of its pictures, where it is not the remembered one.
+
+    Returns:
+        The annotations, and the folder of their pictures; None where that is to be looked for.
 
     Raises:
-        UsageError: it remembers none, or the file is not there.
+        UsageError: it remembers none, or what it remembers is not there.
     """
+    data, folder = _remembered(model)
+    if not data:
+        raise UsageError(
+            f"{model}: no data set given, and it does not remember its data", hint="edgeseg val MODEL DATA"
+        )
+    images = images or (Path(folder) if folder else None)
+    gone = data if not Path(data).is_file() else folder if images is not None and not images.is_dir() else ""
+    if gone:
+        raise UsageError(
+            f"{model}: no data set given, and what it remembers is not here: {gone}",
+            hint="put it there again, or name a set: edgeseg val MODEL DATA [--images DIR]",
+        )
+    return Path(data), images
+
+
+def _remembered(model: Path) -> tuple[str, str]:
+    from edgeseg import registry
     from edgeseg.model.weights import load_weights
     from edgeseg.predict import is_weights
 
-    data = load_weights(model).metadata.data if is_weights(model) else ""
-    if not data or not Path(data).is_file():
-        found = f"it was trained on {data!r}, which is not a file here" if data else "it does not remember its data"
-        raise UsageError(f"{model}: no data set given, and {found}", hint="edgeseg val MODEL DATA")
-    return Path(data)
+    found = load_weights(model).metadata if is_weights(model) else registry.recognize(model).read_metadata(model)
+    return found.data, found.images

@@ -6,13 +6,14 @@ import errno
 import hashlib
 import os
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from edgeseg.errors import OutputError
-from edgeseg.files import make_folder, replacing, sha256_of, write_atomically
+from edgeseg.files import make_folder, replacing, sha256_of, sha256_of_folder, write_atomically
 
 
 def listing(folder: Path) -> list[str]:
@@ -142,3 +143,36 @@ def test_sha256_equals_hashlib_around_its_chunks(size: int, tmp_path: Path) -> N
     (tmp_path / "a").write_bytes(data[:size])
 
     assert sha256_of(tmp_path / "a") == hashlib.sha256(data[:size]).hexdigest()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An artifact of several files."""
+    for name in ("b", "a.bin", "é", "line\nbreak", "sub/a.bin", "sub-a", "sub/deep/.hidden"):
+        write_atomically(tmp_path / "artifact" / name, name.encode())
+    return tmp_path / "artifact"
+
+
+def test_sha256_of_a_folder_is_that_of_sha256sums_lines(folder: Path) -> None:
+    lines = "find . -type f -printf '%P\\0' | LC_ALL=C sort -z | xargs -0 sha256sum -z"
+    printed = subprocess.run(["sh", "-c", lines], cwd=folder, check=True, capture_output=True).stdout
+
+    assert printed.count(b"\0") == 7
+    assert sha256_of_folder(folder) == hashlib.sha256(printed).hexdigest()
+
+
+def test_sha256_of_a_folder_changes_with_any_file_and_name_but_not_with_time(folder: Path) -> None:
+    before = sha256_of_folder(folder)
+    os.utime(folder / "b", (0, 0))
+    assert sha256_of_folder(folder) == before
+    (folder / "b").rename(folder / "c")
+    renamed = sha256_of_folder(folder)
+    (folder / "sub/deep/.hidden").write_bytes(b"")
+    assert len({before, renamed, sha256_of_folder(folder)}) == 3
+
+
+def test_sha256_of_a_folder_leaves_out_what_does_not_count(folder: Path) -> None:
+    before = sha256_of_folder(folder)
+    (folder / "edgeseg.json").write_text("{}")
+    assert sha256_of_folder(folder) != before
+    assert sha256_of_folder(folder, [folder / "edgeseg.json"]) == before

@@ -35,6 +35,8 @@ FULL = replace(
     license="AGPL-3.0",
     weights_sha256="a" * 64,
     card_sha256="b" * 64,
+    data="/sets/cats.json",
+    images="/sets/photos",
     options={"opset": 17, "nested": {"list": [1, 2.5, None, True]}},
     tool_versions={"torch": "2.13"},
     producer="someone",
@@ -86,12 +88,20 @@ def test_another_schema_is_refused_with_both_numbers(version: Any) -> None:
         {"inputs": [{}]}, {"inputs": [1]}, {"outputs": None}, {"outputs": [{"name": "a", "shape": 3}]},
         {"preprocessing": {}, "unheard_of": 1}, {"preprocessing": {"channel_order": "BGR"}},
         {"preprocessing": {"resize": "area"}}, {"preprocessing": {"gamma": 2}}, {"preprocessing": None},
+        {"data": 5}, {"images": None},
     ],
     ids=str,
 )  # fmt: skip
 def test_values_that_would_be_read_wrongly_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(ArtifactError, match="not readable"):
         ArtifactMetadata.from_json(changed(**values), "a.onnx")
+
+
+def test_a_file_from_before_data_was_remembered_has_none() -> None:
+    data = json.loads(PLAIN.to_json())
+    del data["data"], data["images"]
+    found = ArtifactMetadata.from_json(json.dumps(data), "a.onnx")
+    assert (found.data, found.images) == ("", "")
 
 
 def test_an_absent_field_is_refused() -> None:

@@ -84,6 +84,20 @@ class Build:
         return None
 
 
+def train(plan: Plan) -> Plan:
+    """Train the card's weights where it asks for that, or go on with a training that was cut off.
+
+    Raises:
+        StageError: the training failed.
+        UsageError: the folder holds a training of another card, or the data cannot be read.
+    """
+    if plan.weights is not None:
+        return plan
+    from edgeseg.build.training import train_weights
+
+    return plan.with_weights(train_weights(plan.train_request()))
+
+
 def execute(plan: Plan, listener: Listener = lambda *_: None) -> Build:
     """Run the shared stage, then each target's.
 

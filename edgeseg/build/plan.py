@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ class Plan:
     Attributes:
         card: the resolved card.
         folder: where all results go.
-        weights: the file that the reference is read from.
+        weights: the file that the reference is read from; None where it is still to be trained.
         license: of the weights as far as the card speaks for this very file; empty where the file must say it.
         targets: what to build, in the card's order.
         pictures: what masks are compared on.
@@ -41,15 +41,24 @@ class Plan:
 
     card: ResolvedCard
     folder: Path
-    weights: Path
+    weights: Path | None
     license: str
     targets: tuple[ResolvedTarget, ...]
     pictures: tuple[Path, ...]
     pictures_from: str
     validation: dict[str, Any] | None
 
+    def train_request(self) -> StageRequest:
+        """The stage before all others, where the card trains its weights."""
+        return StageRequest("train", "", self.folder / "train", {}, {"card": self.card.content()})
+
+    def with_weights(self, weights: Path) -> Plan:
+        """The plan once its weights are trained."""
+        return replace(self, weights=weights)
+
     def weights_request(self) -> StageRequest:
         """The stage that all targets share."""
+        assert self.weights is not None  # noqa: S101 - `build` trains them before
         parameters = {
             "scale": self.card.card.model.scale,
             "names": list(self.card.class_names),
@@ -83,7 +92,11 @@ class Plan:
 
     def lines(self) -> list[str]:
         """What will run, for people: one line a stage."""
-        lines = [f"weights   {self.weights} -> {self.folder / 'weights.safetensors'}"]
+        lines = []
+        if self.weights is None:
+            start = self.card.weights or "fresh weights"
+            lines.append(f"train     from {start}, in {self.folder / 'train'}")
+        lines.append(f"weights   {self.weights or 'trained'} -> {self.folder / 'weights.safetensors'}")
         if self.validation is not None:
             lines.append(f"reference AP on {self.validation['pictures']} pictures")
         for target in self.targets:
@@ -103,20 +116,21 @@ def make_plan(card: ResolvedCard, *, weights_given: bool, only: Sequence[str] = 
         output: where results go; ``runs/<card name>`` where None.
 
     Raises:
-        UsageError: `only` names no target of the card; or there are no weights, and this version cannot train.
+        UsageError: `only` names no target of the card; or it trains, and its data is not named or not there.
     """
-    if card.weights is None:
-        missing = ", ".join(f"{key} {path}" for key, path in card.missing_data())
+    trains = card.card.train is not None and not weights_given
+    if trains and card.data.train is None:
+        raise UsageError(f"{card.path}: has a `train` section and names no data.train", hint=THREE_WAYS)
+    missing = [f"{key} {path}" for key, path in card.missing_data() if key.startswith(("data.train", "data.val"))]
+    if trains and missing:
         raise UsageError(
-            f"{card.path}: no weights to build from, and this version of edgeseg cannot train them"
-            + (f"; its data is not there either: {missing}" if missing else ""),
-            hint=THREE_WAYS,
+            f"{card.path}: trains its weights, and its data is not there: {', '.join(missing)}", hint=THREE_WAYS
         )
     pictures, origin, validation = _pictures(card)
     return Plan(
         card=card,
         folder=(output or Path("runs") / card.card.name).absolute(),
-        weights=card.weights,
+        weights=None if trains else card.weights,
         license="" if weights_given else card.card.license,
         targets=_chosen(card.targets, only),
         pictures=tuple(pictures),

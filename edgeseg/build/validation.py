@@ -30,9 +30,10 @@ def validate_artifact(request: StageRequest) -> StageResult:
     """AP of an artifact and its retention, judged. Parameters: those of the reference, and gates."""
     with load(request.inputs["artifact"]) as model:
         metrics = validate(model, _dataset(request))
+        whose = ("weights.safetensors", model.metadata.weights_sha256)
     reference = load_matches(request.inputs["reference"])
     retained = [
-        retention_of(kind, reference[kind], found)
+        retention_of(kind, reference[kind], found, whose)
         for kind, found in (("box", metrics.box_matches), ("mask", metrics.matches))
     ]
     measured = {RETENTION_GATE: retained[1].value}

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 
 class Section(BaseModel):
     """Base of every part of a card: frozen, no unknown keys, no silent conversion, finite numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+BatchSize = Annotated[
+    Annotated[int, Field(ge=1, le=4096), Tag("<number>")] | Annotated[Literal["auto"], Tag("<auto>")],
+    # Any other text is taken for a number gone wrong: the message for that says how to write one.
+    Discriminator(lambda value: "<auto>" if value == "auto" else "<number>"),
+]
 
 
 class Gains(Section):
@@ -59,7 +66,12 @@ class Train(Section):
     epochs: int = Field(
         100, ge=1, le=10_000, description="passes over the training set: 100 to fine-tune, 500 for COCO from scratch"
     )
-    batch: int = Field(16, ge=1, le=4096, description="pictures per step")
+    batch: BatchSize = Field(
+        16, description="pictures per step and process, or auto: as many as memory holds, at most nominal_batch"
+    )
+    sync_batch_norm: bool = Field(
+        True, description="statistics of all processes together, so that 2 x 8 pictures learn as 1 x 16"
+    )
     optimizer: Literal["auto", "sgd", "adamw"] = Field(
         "auto", description="auto: adamw with its own lr0 and momentum below 10,000 iterations, else sgd"
     )
@@ -74,6 +86,9 @@ class Train(Section):
         64, ge=1, le=65_536, description="pictures per optimizer step; smaller batches are accumulated up to it"
     )
     warmup_epochs: float = Field(3.0, ge=0, le=1000, description="epochs of rising learning rate; part of one is fine")
+    warmup_steps: int = Field(
+        100, ge=0, le=1_000_000, description="least steps of warm-up: epochs of a small set are few steps"
+    )
     warmup_momentum: float = Field(0.8, ge=0, lt=1, description="momentum at the first step")
     warmup_bias_lr: float = Field(0.1, ge=0, le=1, description="learning rate of the biases at the first step")
     ema_decay: float = Field(0.9999, ge=0, lt=1, description="decay of the averaged weights")
@@ -81,6 +96,7 @@ class Train(Section):
     amp: bool = Field(True, description="mixed precision where the device has it")
     clip_norm: float = Field(10.0, ge=0, le=1e6, description="largest norm of the gradient; 0 for no limit")
     seed: int = Field(0, ge=0, lt=2**32, description="seed of all random numbers")
+    val_interval: int = Field(1, ge=1, le=10_000, description="epochs between two validations; the last is validated")
     patience: int = Field(50, ge=0, le=10_000, description="epochs without gain before an early stop; 0 for never")
     freeze: int = Field(
         0, ge=0, le=22, description="leading modules that are not trained; 10 is the backbone, 22 all but the head"
@@ -93,5 +109,8 @@ class Train(Section):
     augmentation: Augmentation = Field(
         default_factory=Augmentation, description="random changes to the training pictures"
     )
-    cache: Literal["ram", "disk", "off"] = Field("off", description="where decoded pictures are kept between epochs")
+    cache: Literal["auto", "ram", "disk", "off"] = Field(
+        "auto", description="where decoded pictures are kept between epochs; auto: ram where they fit, else off"
+    )
+    strict: bool = Field(False, description="refuse broken pictures and label lines instead of leaving them out")
     workers: int = Field(4, ge=0, le=256, description="processes that read pictures; 0 reads them in the main one")

@@ -21,7 +21,8 @@ PIPE_CLOSED = 141
 """Exit code where the reader of a pipe went away (`| head`): 128 + SIGPIPE."""
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
-    "build": ("edgeseg.cli.build", "Export, verify and report every target of a model card."),
+    "build": ("edgeseg.cli.build", "Train, export, verify and report every target of a model card."),
+    "train": ("edgeseg.cli.train", "Train the network of a model card, alone or with torchrun."),
     "export": ("edgeseg.cli.export", "Export a model to one format."),
     "predict": ("edgeseg.cli.predict", "Segment pictures, videos, cameras with weights or any artifact."),
     "verify": ("edgeseg.cli.verify", "Prove an artifact's tensors and masks against the reference."),
@@ -34,6 +35,11 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "devices": ("edgeseg.cli.devices", "List the boards, phones and browsers that a card may name."),
 }
 """Command name to module (which has a `command`) and the line that `--help` shows."""
+
+OPTION_HINTS: Mapping[str, str] = {
+    "--image-size": "write height and width, two multiples of 32; a square has its side twice: --image-size 320 320",
+}
+"""What to do about a mistake in an option whose `--help` does not say enough."""
 
 
 class LazyGroup(click.Group):
@@ -137,5 +143,18 @@ def _show(error: click.ClickException) -> None:
         error.show()
         return
     click.echo(f"error: {error.format_message()}", err=True)
+    hint = _hint(error)
+    if hint:
+        click.echo(f"  hint: {hint}", err=True)
+
+
+def _hint(error: click.ClickException) -> str:
+    # click names the option in one of two ways, by where it stumbled.
+    param = getattr(error, "param", None)
+    named = {getattr(error, "option_name", None), *(param.opts if param is not None else ())}
+    for option, remedy in OPTION_HINTS.items():
+        if option in named:
+            return remedy
     if isinstance(error, click.UsageError) and error.ctx is not None:
-        click.echo(f"  hint: {error.ctx.command_path} --help", err=True)
+        return f"{error.ctx.command_path} --help"
+    return ""

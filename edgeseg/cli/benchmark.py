@@ -40,6 +40,8 @@ PIPE_WIDTH = 160
 @click.option("--batch", type=int, help="Pictures per run; default: the model's.")
 @click.option("--option", multiple=True, metavar="KEY=VALUE", help="Of the runtime, such as threads=4.")
 @click.option("--val", type=click.Path(path_type=Path), metavar="DATA", help="Validate a build's artifacts on this.")
+@click.option("--split", help="Part of DATA, where it is a YOLO-seg set  [default: val].")
+@click.option("--images", type=click.Path(path_type=Path), help="Folder of DATA's pictures, where it is a COCO set.")
 @click.option("--json", "json_file", help="All numbers and raw times as JSON; - for stdout.")
 @verbosity
 def command(model: Path, **asked: Any) -> None:
@@ -60,6 +62,8 @@ def command(model: Path, **asked: Any) -> None:
         batch=asked["batch"],
         run_options=parse_pairs(asked["option"], "--option"),
         val=asked["val"],
+        split=asked["split"],
+        images=asked["images"],
     )
     result = benchmark(model, options, bar=progress_bar)
     written = write_benchmark(result) if result.is_build else ()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("card", type=click.Path(path_type=Path))
-@click.option("--weights", type=click.Path(path_type=Path), help="Use these weights in place of the card's.")
+@click.option("--weights", type=click.Path(path_type=Path), help="Build from these; nothing is trained.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Folder of the results [default: runs/<name>].")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the card.")
 @click.option("--only", multiple=True, metavar="TARGET", help="Build this target only: id, format or device.")
@@ -31,7 +31,11 @@ def command(  # noqa: PLR0913 - one parameter per option of the command line
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Build every target of CARD: export, inspect, verify against PyTorch, report."""
+    """Build every target of CARD: train, export, inspect, verify against PyTorch, report.
+
+    A card with a `train` section trains first, from its own weights or from fresh ones; a training that was cut off
+    goes on. With --weights nothing is trained.
+    """
     from edgeseg.build.plan import make_plan
     from edgeseg.card.load import load_card
     from edgeseg.card.resolve import resolve
@@ -43,9 +47,11 @@ def command(  # noqa: PLR0913 - one parameter per option of the command line
         return
     from rich.console import Console
 
-    from edgeseg.build.execute import execute
+    from edgeseg.build.execute import execute, train
     from edgeseg.report.build_report import build_json, write_reports
 
+    # It shows its own progress.
+    plan = train(plan)
     console = Console(stderr=True)
     with console.status("building") as status:
         if is_quiet() or not console.is_terminal:

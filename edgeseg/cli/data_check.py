@@ -78,9 +78,11 @@ def _print(result: CheckResult) -> None:
         table.add_column(title, justify="right")
     for part in result.parts:
         used = f"{sum(number > 0 for number in part.labels)} of {len(result.names)}"
-        table.add_row(part.name, *map(str, (part.pictures, part.unlabelled, sum(part.labels), part.crowds, used)))
+        table.add_row(part.name, *map(str, (part.pictures, part.unlabelled, part.objects, part.crowds, used)))
     console = Console(markup=False, highlight=False)
     console.print(table)
+    if any(part.crowds for part in result.parts):
+        click.echo("a crowd is one mask for several objects; `edgeseg val` counts it neither as found nor as missed")
     for kind, problems in grouped(result.problems).items():
         click.echo(f"\n{KINDS[kind].severity}: {KINDS[kind].title} ({len(problems)})")
         for problem in problems[:PROBLEMS_SHOWN]:

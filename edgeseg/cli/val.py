@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from edgeseg.cli.output import emit_json, parse_pairs, progress_bar, verbosity
 
 if TYPE_CHECKING:
     from edgeseg.data.dataset import Dataset
+    from edgeseg.metrics.coco_results import CocoResults
     from edgeseg.validate import Metrics, Retention
 
 
@@ -36,14 +38,16 @@ def command(model: Path, data: Path | None, **asked: Any) -> None:
     """Box and mask AP of MODEL on DATA: a COCO json or a YOLO-seg yaml.
 
     The published protocol: score 0.001, IoU 0.7, several classes a point, at most 300 detections a picture, masks at
-    the picture's own resolution, COCOeval. Without DATA, the set that the weights remember.
+    the picture's own resolution, COCOeval. Without DATA, the set that weights remember
+    from their training, and artifacts from their weights.
     """
     from edgeseg.data.open import open_dataset
     from edgeseg.files import write_atomically
     from edgeseg.report.val_json import val_csv, val_json
     from edgeseg.validate import remembered_data, require_pictures, retention
 
-    dataset = open_dataset(data or remembered_data(model), split=asked["split"], images=asked["images"])
+    source, images = (data, asked["images"]) if data else remembered_data(model, asked["images"])
+    dataset = open_dataset(source, split=asked["split"], images=images)
     if asked["against"]:
         require_pictures(len(dataset), force=asked["force"])
     metrics = _validated(model, dataset, asked)
@@ -54,7 +58,7 @@ def command(model: Path, data: Path | None, **asked: Any) -> None:
         reference = _validated(asked["against"], dataset, {**asked, "image_size": size, "option": ()})
         retained = retention(reference, metrics, force=asked["force"])
     if asked["save_json"]:
-        emit_json(metrics.detections.rows, str(asked["save_json"]))
+        _save_results(asked["save_json"], metrics.detections.rows)
     if asked["csv_file"]:
         write_atomically(asked["csv_file"], val_csv(metrics).encode())
     if asked["html"]:
@@ -81,6 +85,17 @@ def _validated(model: Path, dataset: Dataset, asked: dict[str, Any]) -> Metrics:
         )
 
 
+def _save_results(path: Path, rows: CocoResults) -> None:
+    """Write COCO results to a file, or to stdout (``-``), row by row: the whole text is as large as its rows."""
+    from edgeseg.files import replacing
+
+    if str(path) == "-":
+        sys.stdout.writelines(rows.json_parts())
+        return
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.writelines(rows.json_parts())
+
+
 def _write_page(path: Path, metrics: Metrics, dataset: Dataset, retained: tuple[Retention, ...]) -> None:
     from edgeseg.files import write_atomically
     from edgeseg.report.val_page import render_val
@@ -93,6 +108,8 @@ def _print(metrics: Metrics, retained: tuple[Retention, ...]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from edgeseg.report.words import counted_objects
+
     table = Table("", "AP", "AP50", "AP75", "small", "medium", "large", "AR100", box=None, pad_edge=False)
     keys = ("AP", "AP50", "AP75", "APsmall", "APmedium", "APlarge", "AR100")
     for name, numbers in (("box", metrics.box), ("mask", metrics.seg)):
@@ -100,8 +117,9 @@ def _print(metrics: Metrics, retained: tuple[Retention, ...]) -> None:
     console = Console(markup=False, highlight=False)
     console.print(table)
     best = metrics.curves.best
+    objects = counted_objects(metrics.objects, metrics.crowds)
     console.print(
-        f"{metrics.pictures} pictures, {metrics.objects} objects, judged by {metrics.seg.judge}; "
+        f"{metrics.pictures} pictures, {objects}, judged by {metrics.seg.judge}; "
         f"masks: best F1 {metrics.curves.f1[best]:.3f} at score {metrics.curves.thresholds[best]:.2f}",
         soft_wrap=True,
     )
@@ -111,3 +129,5 @@ def _print(metrics: Metrics, retained: tuple[Retention, ...]) -> None:
             f"{100 * one.high:.2f} %, paired bootstrap over {one.pictures} pictures)",
             soft_wrap=True,
         )
+    for reference, sha256 in {(one.reference, one.reference_sha256): None for one in retained}:
+        console.print(f"the reference is {reference}, sha256 {sha256}", soft_wrap=True)

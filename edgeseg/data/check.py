@@ -92,25 +92,30 @@ def _read_all(part: Part, decode: bool) -> Iterator[tuple[ScannedPicture, _Read]
 
 
 def _read(part: str, picture: ScannedPicture, decode: bool) -> _Read:
-    path, name, sha256, size = str(picture.path), picture.path.name, "", picture.size
+    path, named, sha256, size = str(picture.path), _named(picture), "", picture.size
     problems: list[Problem] = []
     try:
         data = picture.path.read_bytes()
         sha256 = hashlib.sha256(data).hexdigest()
         actual = _size_of(picture.path, data, decode)
         if size is not None and size != actual:
-            message = f"{name}: {actual[1]}x{actual[0]} pixels, annotated as {size[1]}x{size[0]}"
+            message = f"{named}{actual[1]}x{actual[0]} pixels, annotated as {size[1]}x{size[0]}"
             problems.append(Problem("picture_size", part, picture.where, message, path))
         size = size or actual
     except FileNotFoundError:
-        problems.append(Problem("picture_missing", part, picture.where, f"{name}: no such file", path))
+        problems.append(Problem("picture_missing", part, picture.where, f"{named}no such file", path))
     except OSError as error:
-        message = f"{name}: cannot be read: {error.strerror or error}"
+        message = f"{named}cannot be read: {error.strerror or error}"
         problems.append(Problem("picture_broken", part, picture.where, message, path))
     except SourceError as error:
         problems.append(Problem("picture_broken", part, picture.where, error.message, path))
     found, areas = _examine_labels(part, picture, size)
     return _Read(sha256, problems + found, areas)
+
+
+def _named(picture: ScannedPicture) -> str:
+    """The picture's name before a message, where the place does not say it already."""
+    return "" if picture.where.endswith(picture.path.name) else f"{picture.path.name}: "
 
 
 def _size_of(path: Path, data: bytes, decode: bool) -> tuple[int, int]:
@@ -132,7 +137,7 @@ def _examine_labels(
     part: str, picture: ScannedPicture, size: tuple[int, int] | None
 ) -> tuple[list[Problem], list[float]]:
     if not picture.labels:
-        return [Problem("no_labels", part, picture.where, f"{picture.path.name}: no object", str(picture.path))], []
+        return [Problem("no_labels", part, picture.where, f"{_named(picture)}no object", str(picture.path))], []
     problems: list[Problem] = []
     areas: list[float] = []
     seen: dict[object, str] = {}

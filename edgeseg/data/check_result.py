@@ -26,8 +26,8 @@ class PartSummary:
         name: of the part.
         pictures: number of pictures that it names.
         unlabelled: those of them without a label.
-        crowds: labels that stand for several objects.
-        labels: number of labels of each class, by class id.
+        crowds: labels that stand for several objects each.
+        labels: number of labels of each class, by class id, crowds among them.
         pictures_with: number of pictures that have the class, by class id.
         sizes: number of labels in each range of `SIZE_EDGES_PX`; only of pictures whose size is known.
     """
@@ -39,6 +39,11 @@ class PartSummary:
     labels: tuple[int, ...]
     pictures_with: tuple[int, ...]
     sizes: tuple[int, ...]
+
+    @property
+    def objects(self) -> int:
+        """Labels of one object each, which is what `edgeseg val` counts."""
+        return sum(self.labels) - self.crowds
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,7 @@ class CheckResult:
             "parts": [
                 {
                     **asdict(part),
+                    "objects": part.objects,
                     "labels": dict(zip(keys, part.labels, strict=True)),
                     "pictures_with": dict(zip(keys, part.pictures_with, strict=True)),
                 }
@@ -115,7 +121,7 @@ def summarise(part: Part, classes: int, areas: list[float]) -> PartSummary:
         part.name,
         len(part.pictures),
         sum(not picture.labels for picture in part.pictures),
-        sum(label.crowd for picture in part.pictures for label in picture.labels),
+        sum(label.crowd and label.class_id >= 0 for picture in part.pictures for label in picture.labels),
         tuple(labels[index] for index in range(classes)),
         tuple(pictures_with[index] for index in range(classes)),
         tuple(sizes.tolist()),

@@ -28,7 +28,7 @@ _PROBES = 20
 """Pictures that are looked for in a folder before it is given up: a subset of a set may lack its first ones."""
 
 
-def read_coco(data: bytes, path: Path, images: Path | None = None) -> Index:
+def read_coco(data: bytes, path: Path, images: Path | None = None, *, strict: bool = True) -> Index:
     """The index of a COCO instances json.
 
     Classes are the categories in the order of their ids. What is left out or worked out is in the notes.
@@ -37,6 +37,7 @@ def read_coco(data: bytes, path: Path, images: Path | None = None) -> Index:
         data: the content.
         path: the file, for messages and to look for pictures whose size the json does not state.
         images: folder of the pictures; None where it is looked for.
+        strict: refuse what cannot be read; else an annotation or picture is left out, with a note that names it.
 
     Raises:
         SourceError: no COCO instances, or something in it that cannot be read; names the row.
@@ -49,13 +50,18 @@ def read_coco(data: bytes, path: Path, images: Path | None = None) -> Index:
     notes = Notes()
     notes.count("annotations of pictures that the file does not list: left out", len(rows_of.pop(None, [])))
     builder = IndexBuilder([names[key] for key in ids], ids)
-    reader = _Reader(builder, {key: number for number, key in enumerate(ids)}, notes, path)
+    reader = _Reader(builder, {key: number for number, key in enumerate(ids)}, notes, path, strict)
     sizes = _Sizes(path, images, files, notes)
     for row in content["images"]:
-        size = sizes.of(row)
+        try:
+            size = sizes.of(row)
+        except SourceError as error:
+            if strict:
+                raise
+            notes.count(f"picture file left out: {error.message}")
+            continue
         builder.picture(posix(row["file_name"]), row["id"], size)
-        for annotation in rows_of.get(row["id"], ()):
-            reader.add(annotation, size)
+        reader.add_all(rows_of.get(row["id"], ()), size)
     if not _unique([row.get("id") for rows in rows_of.values() for row in rows]):
         notes.count("set of annotation ids that are absent, not above 0 or not unique: numbered anew")
     return builder.build(notes.said())
@@ -110,10 +116,22 @@ class _Sizes:
 class _Reader:
     """Adds annotations to a builder."""
 
-    def __init__(self, builder: IndexBuilder, class_ids: Mapping[int, int], notes: Notes, path: Path) -> None:
+    def __init__(
+        self, builder: IndexBuilder, class_ids: Mapping[int, int], notes: Notes, path: Path, strict: bool
+    ) -> None:
         self._builder, self._class_ids, self._notes, self._path = builder, class_ids, notes, path
+        self._strict = strict
 
-    def add(self, row: Mapping[str, Any], size: tuple[int, int]) -> None:
+    def add_all(self, rows: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> None:
+        for row in rows:
+            try:
+                self._add(row, size)
+            except SourceError as error:
+                if self._strict:
+                    raise
+                self._notes.count(f"annotation left out: {error.message}")
+
+    def _add(self, row: Mapping[str, Any], size: tuple[int, int]) -> None:
         category = row.get("category_id")
         class_id = self._class_ids.get(category) if isinstance(category, int) else None
         if class_id is None:

@@ -110,6 +110,11 @@ class Dataset(Sequence[Sample]):
         """What reading had to decide, with counts; empty for a clean set."""
         return self.arrays.notes
 
+    @property
+    def chosen(self) -> NDArray[np.int64]:
+        """(N,) which pictures of `arrays` these are."""
+        return self._chosen
+
     def __len__(self) -> int:
         return len(self._chosen)
 

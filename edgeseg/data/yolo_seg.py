@@ -13,7 +13,7 @@ from edgeseg.data.index import Index, IndexBuilder
 from edgeseg.data.notes import Notes
 from edgeseg.data.picture_size import picture_size
 from edgeseg.data.rasterise import Floats
-from edgeseg.data.yolo_yaml import NO_FILE, Listed, YoloYaml
+from edgeseg.data.yolo_yaml import NO_FILE, Listing, YoloYaml, label_path
 from edgeseg.errors import SourceError
 
 MARGIN = 0.001
@@ -24,35 +24,42 @@ _LEAST_WORDS = 7
 """A class and three points."""
 
 
-def read_yolo(source: YoloYaml, listed: Sequence[Listed]) -> Index:
+def read_yolo(source: YoloYaml, listed: Listing, *, strict: bool = True) -> Index:
     """The index of label files, with coordinates in px of the upright pictures.
 
     Args:
         source: the set's yaml.
         listed: its pictures and label files.
+        strict: refuse what cannot be read; else a line or picture is left out, with a note that names it.
 
     Raises:
         SourceError: a picture or label file that cannot be read; names file and line.
     """
     notes = Notes()
     builder = IndexBuilder(source.names)
-    ids = _image_ids([entry.picture for entry in listed])
-    reader = _Reader(builder, notes, len(source.names))
-    for image_id, entry in zip(ids, listed, strict=True):
-        size = picture_size(entry.picture)
-        builder.picture(_beneath(entry.picture, source.root), image_id, size)
-        if entry.label_stamp == NO_FILE:
+    ids = _image_ids(listed.pictures)
+    reader = _Reader(builder, notes, len(source.names), strict)
+    for image_id, picture, label_stamp in zip(ids, listed.pictures, listed.label_stamps, strict=True):
+        try:
+            size = picture_size(picture)
+        except SourceError as error:
+            if strict:
+                raise
+            notes.count(f"picture file left out: {error.message}")
+            continue
+        builder.picture(_beneath(picture, source.root), image_id, size)
+        if label_stamp == NO_FILE:
             notes.count("pictures without a label file: taken as background")
         else:
-            reader.read(Path(entry.label), size)
+            reader.read(Path(label_path(picture)), size)
     return builder.build(notes.said())
 
 
 class _Reader:
     """Adds the lines of label files to a builder."""
 
-    def __init__(self, builder: IndexBuilder, notes: Notes, classes: int) -> None:
-        self._builder, self._notes, self._classes = builder, notes, classes
+    def __init__(self, builder: IndexBuilder, notes: Notes, classes: int, strict: bool) -> None:
+        self._builder, self._notes, self._classes, self._strict = builder, notes, classes, strict
 
     def read(self, path: Path, size: tuple[int, int]) -> None:
         try:
@@ -63,8 +70,17 @@ class _Reader:
         for number, line in enumerate(lines, start=1):
             words = line.split()
             if words:
-                class_id, ring = self._line(words, f"{path}:{number}")
-                self._builder.polygons(class_id, [ring * sides])
+                self._add(words, f"{path}:{number}", sides)
+
+    def _add(self, words: list[bytes], where: str, sides: Floats) -> None:
+        try:
+            class_id, ring = self._line(words, where)
+        except SourceError as error:
+            if self._strict:
+                raise
+            self._notes.count(f"label line left out: {error.message}")
+        else:
+            self._builder.polygons(class_id, [ring * sides])
 
     def _line(self, words: list[bytes], where: str) -> tuple[int, Floats]:
         """Class id and (K, 2) points in 0..1."""

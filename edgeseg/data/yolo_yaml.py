@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
@@ -15,10 +16,8 @@ from edgeseg.errors import SourceError, UsageError
 
 SPLITS = ("train", "val", "test")
 
-Stamp = tuple[int, int]
-"""Bytes and time of change (ns) of a file."""
-
-NO_FILE: Stamp = (-1, -1)
+NO_FILE = ""
+"""Stamp of a file that is not there."""
 
 
 @dataclass(frozen=True)
@@ -48,20 +47,27 @@ class YoloYaml:
         return self.splits[split]
 
 
-class Listed(NamedTuple):
-    """One picture and its label file.
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Pictures and their label files. A stamp is a file's bytes and time of change (ns).
+
+    Columns of texts, and no object for each picture: 200,000 files are to be listed in a second.
 
     Attributes:
-        picture: absolute path.
-        label: absolute path of the label file, there or not.
-        stamp: of the picture.
-        label_stamp: of the label file; `NO_FILE` where there is none.
+        pictures: N absolute paths; `label_path` tells where their labels are.
+        stamps: of the pictures.
+        label_stamps: of their label files; `NO_FILE` where there is none.
     """
 
-    picture: str
-    label: str
-    stamp: Stamp
-    label_stamp: Stamp
+    pictures: tuple[str, ...]
+    stamps: tuple[str, ...]
+    label_stamps: tuple[str, ...]
+
+    @property
+    def sha256(self) -> str:
+        """Of all paths and stamps: another one where any of the files changed."""
+        content = "\0".join((*self.pictures, *self.stamps, *self.label_stamps))
+        return hashlib.sha256(content.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def read_yaml(path: Path) -> YoloYaml:
@@ -89,33 +95,36 @@ def read_yaml(path: Path) -> YoloYaml:
     return YoloYaml(path, _normal(root), names, splits)
 
 
-def list_pictures(source: YoloYaml, split: str) -> list[Listed]:
+def list_pictures(source: YoloYaml, split: str, *, strict: bool = True) -> Listing:
     """The pictures of a split with their label files, those of a folder sorted; each picture once.
+
+    Args:
+        source: the yaml.
+        split: one of its splits.
+        strict: refuse a .txt list that names a file that is not there; else its stamp is `NO_FILE`.
 
     Raises:
         UsageError: there is no such split.
-        SourceError: a folder or list is not there, or has no pictures.
+        SourceError: a folder or list is not there, or has no pictures; a file that cannot be looked at.
     """
-    labels: dict[str, tuple[str, dict[str, Stamp]]] = {}
-    found: dict[str, Listed] = {}
-    for entry in source.entries(split):
-        before = len(found)
-        for picture, stamp in _pictures(source, split, entry):
-            folder, _, name = picture.rpartition(os.sep)
-            if folder not in labels:
-                labels[folder] = (place := _label_folder(folder)), _stamps(place)
-            place, stamps = labels[folder]
-            label = _label_name(name)
-            found[picture] = Listed(picture, f"{place}{os.sep}{label}", stamp, stamps.get(label, NO_FILE))
-        if len(found) == before:
-            raise SourceError(f"{source.path}: {split}: {source.root / entry}: no pictures that are not listed before")
-    if all(listed.label_stamp == NO_FILE for listed in found.values()):
-        first = next(iter(found.values()))
+    found: dict[str, str] = {}
+    try:
+        for entry in source.entries(split):
+            before = len(found)
+            found.update(_pictures(source, split, entry, strict))
+            if len(found) == before:
+                place = source.root / entry
+                raise SourceError(f"{source.path}: {split}: {place}: no pictures that are not listed before")
+        label_stamps = tuple(_label_stamps(found))
+    except OSError as error:
+        raise SourceError(f"{source.path}: {split}: {error.filename}: {error.strerror}") from error
+    if not any(label_stamps):
+        first = label_path(next(iter(found)))
         raise SourceError(
-            f"{source.path}: {split}: none of {len(found)} pictures has a label file, such as {first.label}",
+            f"{source.path}: {split}: none of {len(found)} pictures has a label file, such as {first}",
             hint="labels lie in `labels` where pictures lie in `images`, under the same name with .txt",
         )
-    return list(found.values())
+    return Listing(tuple(found), tuple(found.values()), label_stamps)
 
 
 def label_path(picture: str) -> str:
@@ -158,12 +167,13 @@ def _entries(value: Any, split: str, path: Path) -> tuple[str, ...]:
     return tuple(entries)
 
 
-def _pictures(source: YoloYaml, split: str, entry: str) -> Iterator[tuple[str, Stamp]]:
+def _pictures(source: YoloYaml, split: str, entry: str, strict: bool) -> Iterator[tuple[str, str]]:
+    """Paths and stamps of an entry's pictures."""
     place = _normal(source.root / entry)
     if place.is_dir():
         yield from _walk(str(place))
     elif place.suffix == ".txt" and place.is_file():
-        yield from _listed(place, source.root)
+        yield from _listed(place, source.root, strict)
     else:
         beside = source.root / entry.removeprefix("../")
         hint = f"is {beside} meant? " if beside.is_dir() else ""
@@ -173,18 +183,28 @@ def _pictures(source: YoloYaml, split: str, entry: str) -> Iterator[tuple[str, S
         )
 
 
-def _walk(folder: str) -> Iterator[tuple[str, Stamp]]:
+def _walk(folder: str) -> Iterator[tuple[str, str]]:
     """Pictures in a folder and those below, sorted by path; names that begin with a dot are no pictures."""
+    stamps: dict[str, str | None] = {}
     with os.scandir(folder) as entries:
-        children = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
-    for entry in children:
-        if entry.name.lower().endswith(PICTURE_SUFFIXES):
-            yield entry.path, _stamp(entry.stat())
-        elif entry.is_dir(follow_symlinks=False):
-            yield from _walk(entry.path)
+        # An entry keeps its status while it lives, so none is kept: that halves the time of a large folder.
+        for entry in entries:
+            name = entry.name
+            if name.startswith("."):
+                continue
+            if name.lower().endswith(PICTURE_SUFFIXES):
+                stamps[name] = _stamp(entry.stat())
+            elif entry.is_dir(follow_symlinks=False):
+                stamps[name] = None
+    for name in sorted(stamps):
+        path, stamp = f"{folder}{os.sep}{name}", stamps[name]
+        if stamp is None:
+            yield from _walk(path)
+        else:
+            yield path, stamp
 
 
-def _listed(file: Path, root: Path) -> Iterator[tuple[str, Stamp]]:
+def _listed(file: Path, root: Path, strict: bool) -> Iterator[tuple[str, str]]:
     """Pictures of a .txt list, relative to the list's folder or, where the first is not there, to the root."""
     lines = [line.strip() for line in file.read_text("utf-8-sig", "surrogateescape").splitlines()]
     first = next(filter(None, lines), "")
@@ -195,7 +215,9 @@ def _listed(file: Path, root: Path) -> Iterator[tuple[str, Stamp]]:
             try:
                 yield str(picture), _stamp(picture.stat())
             except OSError as error:
-                raise SourceError(f"{file}:{number}: {picture}: {error.strerror}") from error
+                if strict:
+                    raise SourceError(f"{file}:{number}: {picture}: {error.strerror}") from error
+                yield str(picture), NO_FILE
 
 
 def _normal(path: Path) -> Path:
@@ -203,13 +225,23 @@ def _normal(path: Path) -> Path:
     return Path(os.path.normpath(path.absolute()))
 
 
-def _stamps(folder: str) -> dict[str, Stamp]:
-    try:
-        with os.scandir(folder) as entries:
-            return {entry.name: _stamp(entry.stat()) for entry in entries if entry.name.endswith(".txt")}
-    except FileNotFoundError:
+def _label_stamps(pictures: Iterable[str]) -> Iterator[str]:
+    """The stamp of each picture's label file; a folder is read once, for all that it holds."""
+    folders: dict[str, dict[str, str]] = {}
+    for picture in pictures:
+        folder, _, name = picture.rpartition(os.sep)
+        if folder not in folders:
+            folders[folder] = _text_stamps(_label_folder(folder))
+        yield folders[folder].get(name.rpartition(".")[0], NO_FILE)
+
+
+def _text_stamps(folder: str) -> dict[str, str]:
+    """Name without its ``.txt`` to stamp of the text files in a folder; none where there is no such folder."""
+    if not Path(folder).is_dir():
         return {}
+    with os.scandir(folder) as entries:
+        return {entry.name[:-4]: _stamp(entry.stat()) for entry in entries if entry.name.endswith(".txt")}
 
 
-def _stamp(status: os.stat_result) -> Stamp:
-    return status.st_size, status.st_mtime_ns
+def _stamp(status: os.stat_result) -> str:
+    return f"{status.st_size} {status.st_mtime_ns}"

@@ -1,20 +1,46 @@
-"""COCO average precision of boxes and masks. The judge is pycocotools, or faster-coco-eval where installed."""
+"""COCO average precision of boxes and masks. The judge is pycocotools, or faster-coco-eval where that is installed."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeseg.errors import needs_extra
+from edgeseg.metrics.coco_results import CocoResults
 
 Kind = Literal["bbox", "segm"]
+Package = Literal["faster-coco-eval", "pycocotools"]
+
+
+class JudgeSource(NamedTuple):
+    """Where a judge is found.
+
+    Attributes:
+        coco: module and name of its index of annotations.
+        evaluator: module and name of its evaluation.
+        extra: of ours that brings it.
+    """
+
+    coco: tuple[str, str]
+    evaluator: tuple[str, str]
+    extra: str
+
+
+JUDGES: dict[Package, JudgeSource] = {
+    "faster-coco-eval": JudgeSource(("faster_coco_eval", "COCO"), ("faster_coco_eval", "COCOeval_faster"), "dev"),
+    "pycocotools": JudgeSource(("pycocotools.coco", "COCO"), ("pycocotools.cocoeval", "COCOeval"), "train"),
+}
+"""By package; the first that is installed judges. Both have the classes of the COCO API and give its numbers."""
 
 STATS = (
     "AP",
@@ -78,66 +104,85 @@ class Judgement:
     ious: dict[tuple[int, int], NDArray[np.float64]]
 
 
-def judge(truth: dict[str, Any], results: Sequence[dict[str, Any]], kind: Kind) -> Judgement:
+def judge(
+    truth: Mapping[str, Any], results: Iterable[Mapping[str, Any]], kind: Kind, package: Package | None = None
+) -> Judgement:
     """Judge COCO results.
+
+    One class at a time, since the judge keeps four tables of each class in each picture: gigabytes for COCO's 5,000.
+    No number depends on that: it matches and accumulates each class by itself, and sums up all of them at the end.
 
     Args:
         truth: a COCO instances dictionary; its `categories` are the classes, in their order.
-        results: COCO results: `image_id`, `category_id`, `bbox`, `score`, and for masks `segmentation`.
+        results: COCO results: `image_id`, `category_id`, `bbox`, `score`, and for masks `segmentation` RLE.
         kind: boxes or masks.
+        package: who judges; None takes the first of `JUDGES` that is installed.
 
     Raises:
-        EnvironmentMissingError: no judge is installed.
+        EnvironmentMissingError: no judge is installed, or not the one that is asked for.
     """
-    coco_class, evaluator_class, name = _package()
+    coco_class, evaluator_class, name = _judge_of(package)
+    found, objects = CocoResults.of(results), _by_category(truth)
+    categories = [category["id"] for category in truth["categories"]]
+    ious: dict[tuple[int, int], NDArray[np.float64]] = {}
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         # pycocotools prints its progress, and uses numpy calls that newer numpy deprecates.
         warnings.simplefilter("ignore", DeprecationWarning)
-        objects = coco_class()
-        objects.dataset = truth
-        objects.createIndex()
-        found = _results(coco_class, objects, results)
-        evaluator = evaluator_class(objects, found, kind)
-        categories = [category["id"] for category in truth["categories"]]
-        evaluator.params.catIds = categories
-        evaluator.evaluate()
-        evaluator.accumulate()
-        evaluator.summarize()
-    order = sorted(categories)
-    places = [order.index(category) for category in categories]
-    precision = evaluator.eval["precision"][:, :, places, 0, -1]
-    stats = {key: _or_nan(value) for key, value in zip(STATS, evaluator.stats, strict=False)}
-    numbers = AveragePrecision(stats, _per_class(precision), _per_class(precision[:1]), name)
-    ious = {key: np.asarray(value) for key, value in evaluator.ious.items() if len(value)}
-    return Judgement(numbers, ious)
+        whole = evaluator_class(None, None, kind)
+        whole.params.catIds = sorted(categories)
+        whole.eval = _unknown(whole.params)
+        for place, category in enumerate(whole.params.catIds):
+            pair = (objects.get(category, []), _annotations(found, category))
+            one = evaluator_class(*(_coco(coco_class, truth, category, rows) for rows in pair), kind)
+            one.evaluate()
+            one.accumulate()
+            whole.eval["precision"][:, :, place] = one.eval["precision"][:, :, 0]
+            whole.eval["recall"][:, place] = one.eval["recall"][:, 0]
+            ious |= {(int(image), category): np.asarray(iou) for (image, _), iou in one.ious.items() if len(iou)}
+        whole.summarize()
+    stats = {key: _or_nan(value) for key, value in zip(STATS, whole.stats, strict=True)}
+    places = np.searchsorted(whole.params.catIds, categories)
+    precision = whole.eval["precision"][:, :, places, 0, -1]
+    return Judgement(AveragePrecision(stats, _per_class(precision), _per_class(precision[:1]), name), ious)
 
 
-def _package() -> tuple[Callable[..., Any], Callable[..., Any], str]:
-    from importlib.metadata import version
-    from importlib.util import find_spec
-
-    if find_spec("faster_coco_eval"):
-        from faster_coco_eval import COCO, COCOeval_faster
-
-        return COCO, COCOeval_faster, f"faster-coco-eval {version('faster-coco-eval')}"
-    if not find_spec("pycocotools"):
-        raise needs_extra("pycocotools", "train", "average precision")
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    return COCO, COCOeval, f"pycocotools {version('pycocotools')}"
+def _judge_of(package: Package | None) -> tuple[Callable[..., Any], Callable[..., Any], str]:
+    for name, source in JUDGES.items():
+        if package in (None, name) and find_spec(source.coco[0].partition(".")[0]):
+            coco, evaluator = (getattr(import_module(module), kind) for module, kind in source[:2])
+            return coco, evaluator, f"{name} {version(name)}"
+    wanted = package or "pycocotools"
+    raise needs_extra(wanted, JUDGES[wanted].extra, "average precision")
 
 
-def _results(coco_class: Callable[..., Any], objects: Any, results: Sequence[dict[str, Any]]) -> Any:
-    """What the judge's own `loadRes` makes, without its copy of every annotation of the truth; empty lists too."""
-    found = coco_class()
-    found.dataset = {
-        "images": objects.dataset["images"],
-        "categories": objects.dataset["categories"],
-        "annotations": [_annotation(row, number) for number, row in enumerate(results, start=1)],
+def _unknown(params: Any) -> dict[str, NDArray[np.float64]]:
+    """What the judge says of classes without objects: -1 by IoU, recall (of the precision), class, size and count."""
+    classes = len(params.catIds), len(params.areaRng), len(params.maxDets)
+    return {
+        "precision": np.full((len(params.iouThrs), len(params.recThrs), *classes), -1.0),
+        "recall": np.full((len(params.iouThrs), *classes), -1.0),
     }
-    found.createIndex()
-    return found
+
+
+def _by_category(truth: Mapping[str, Any]) -> dict[int, list[dict[str, Any]]]:
+    """Copies of the annotations: the judge writes into them."""
+    objects: dict[int, list[dict[str, Any]]] = {}
+    for row in truth["annotations"]:
+        objects.setdefault(row["category_id"], []).append(dict(row))
+    return objects
+
+
+def _coco(coco_class: Callable[..., Any], truth: Mapping[str, Any], category: int, rows: list[dict[str, Any]]) -> Any:
+    """The judge's index of one class. Its own `loadRes` copies the whole truth, and refuses empty lists."""
+    made = coco_class()
+    made.dataset = {"images": truth["images"], "categories": [{"id": category}], "annotations": rows}
+    made.createIndex()
+    return made
+
+
+def _annotations(found: CocoResults, category: int) -> list[dict[str, Any]]:
+    rows = found.rows(np.flatnonzero(found.table["category_id"] == category))
+    return [_annotation(row, number) for number, row in enumerate(rows, start=1)]
 
 
 def _annotation(row: dict[str, Any], number: int) -> dict[str, Any]:

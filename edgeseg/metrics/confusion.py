@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from edgeseg.metrics.coco_results import CocoResults
 
 SCORE = 0.25
 MATCH_IOU = 0.5
@@ -52,7 +54,7 @@ class Confusion:
     pictures: list[PictureScore]
 
 
-def confusion_of(truth: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> Confusion:
+def confusion_of(truth: Mapping[str, Any], results: Iterable[Mapping[str, Any]]) -> Confusion:
     """Match detections above `SCORE` to objects by mask IoU, best first.
 
     Args:
@@ -60,21 +62,26 @@ def confusion_of(truth: Mapping[str, Any], results: Sequence[Mapping[str, Any]])
         results: COCO results with `segmentation`.
     """
     order = {row["id"]: index for index, row in enumerate(truth["categories"])}
-    objects = _by_image(truth["annotations"])
-    found = _by_image(sorted((r for r in results if r["score"] > SCORE), key=lambda row: -row["score"]))
+    found = CocoResults.of(results)
+    objects: dict[int, list[Mapping[str, Any]]] = {}
+    for row in truth["annotations"]:
+        objects.setdefault(row["image_id"], []).append(row)
+    places, nothing = _best_by_image(found), np.empty(0, np.intp)
     table = np.zeros((len(order) + 1, len(order) + 1), np.int64)
     pictures = [
-        _picture(image, objects.get(image, []), found.get(image, []), order, table)
-        for image in sorted(objects.keys() | found.keys())
+        _picture(image, objects.get(image, []), list(found.rows(places.get(image, nothing))), order, table)
+        for image in sorted(objects.keys() | places.keys())
     ]
     return Confusion(table, pictures)
 
 
-def _by_image(rows: Sequence[Mapping[str, Any]]) -> dict[int, list[Mapping[str, Any]]]:
-    images: dict[int, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        images.setdefault(row["image_id"], []).append(row)
-    return images
+def _best_by_image(found: CocoResults) -> dict[int, NDArray[np.intp]]:
+    """Image id to the places of its detections above `SCORE`, best first."""
+    images, scores = found.table["image_id"], found.table["score"]
+    order = np.lexsort((-scores, images))
+    order = order[scores[order] > SCORE]
+    values, starts = np.unique(images[order], return_index=True)
+    return dict(zip(values.tolist(), np.split(order, starts[1:]), strict=False))
 
 
 def _picture(

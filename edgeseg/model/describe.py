@@ -50,6 +50,8 @@ def describe(  # noqa: PLR0913 - what differs between targets
         license=weights.metadata.license,
         weights_sha256=sha256_of(request.weights),
         card_sha256=request.card_sha256,
+        data=weights.metadata.data,
+        images=weights.metadata.images,
         options=request.options.model_dump(),
         tool_versions={name: version(name) for name in tools},
     )

@@ -117,5 +117,7 @@ def _metadata(weights: Weights, weights_sha256: str) -> ArtifactMetadata:
         scale=found.scale,
         license=found.license,
         weights_sha256=weights_sha256,
+        data=found.data,
+        images=found.images,
         tool_versions={"torch": torch.__version__},
     )

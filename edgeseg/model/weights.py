@@ -70,7 +70,8 @@ class WeightsMetadata:
         image_size: (height, width) in pixels that the weights were trained at.
         missing: prefixes of our names that the file lacks, such as the mask branches of a detector.
         train_args: training arguments, as found.
-        data: the data set, as found.
+        data: the data set: of our training the annotations to validate on, an absolute path; else as found.
+        images: folder of that set's pictures; empty where it is to be looked for.
         source: where they came from: file name, sha256, date and version of the exporter.
     """
 
@@ -81,6 +82,7 @@ class WeightsMetadata:
     missing: tuple[str, ...] = ()
     train_args: dict[str, Any] = field(default_factory=dict)
     data: str = ""
+    images: str = ""
     source: dict[str, str] = field(default_factory=dict)
     family: str = FAMILY
 
@@ -99,6 +101,8 @@ class WeightsMetadata:
             names, missing = data.pop("names"), tuple(data.pop("missing"))
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
                 raise TypeError("names is no list of texts")
+            if not all(isinstance(data.get(name, ""), str) for name in ("data", "images")):
+                raise TypeError("data or images is no text")
             return cls(names=tuple(names), missing=missing, image_size=(int(height), int(width)), **data)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise WeightsError(f"{where}: weights metadata is not readable: {error!r}") from error

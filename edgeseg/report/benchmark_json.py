@@ -32,6 +32,8 @@ def benchmark_json(result: BenchmarkResult) -> dict[str, Any]:
             "batch": options.batch,
             "run_options": {key: str(value) for key, value in options.run_options.items()},
             "val": str(options.val) if options.val else None,
+            "split": options.split,
+            "images": str(options.images) if options.images else None,
         },
         "machine": {
             **dataclasses.asdict(result.machine),

@@ -23,6 +23,7 @@ from edgeseg.draw import draw_instances
 from edgeseg.errors import ContractError, SourceError
 from edgeseg.instances import CroppedMask, Instances
 from edgeseg.report.template import render_page
+from edgeseg.report.val_worst import CROWD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,6 +71,8 @@ def render(result: CheckResult, *, samples: int = 24, seed: int = 0, advance: Ca
         verdict=_verdict(result),
         classes=len(result.names),
         parts=[_part(part) for part in result.parts],
+        crowds=(crowds := any(part.crowds for part in result.parts)),
+        labels="Objects and crowds" if crowds else "Objects",
         groups=[_group(kind, members) for kind, members in grouped(result.problems).items()],
         class_rows=_class_rows(result),
         size_rows=_size_rows(result),
@@ -87,14 +90,13 @@ def _verdict(result: CheckResult) -> dict[str, str]:
 
 
 def _part(part: PartSummary) -> dict[str, Any]:
-    objects = sum(part.labels)
     return {
         "name": part.name,
         "pictures": part.pictures,
         "unlabelled": part.unlabelled,
         "crowds": part.crowds,
-        "objects": objects,
-        "per_picture": f"{objects / max(part.pictures, 1):.1f}",
+        "objects": part.objects,
+        "per_picture": f"{part.objects / max(part.pictures, 1):.1f}",
         "used": sum(number > 0 for number in part.labels),
     }
 
@@ -158,8 +160,8 @@ def _chosen(result: CheckResult, number: int, seed: int) -> Iterator[tuple[Scann
 
 def _sample(picture: ScannedPicture, problems: list[Problem], names: tuple[str, ...]) -> dict[str, Any]:
     """A picture with its labels, and what to say of it; without the picture where it cannot be read."""
-    known = (*names, UNKNOWN)
-    counts = Counter(known[label.class_id] for label in picture.labels)
+    known = (*names, CROWD, UNKNOWN)
+    counts = Counter(known[_place(label, known)] for label in picture.labels)
     what = ", ".join(f"{number} {name}" for name, number in counts.most_common()) or "no label"
     sample = {
         "name": picture.path.name,
@@ -184,12 +186,17 @@ def _drawn(pixels: Picture, picture: ScannedPicture, names: tuple[str, ...]) -> 
     instances = Instances(
         xyxy=np.array(boxes, np.float32).reshape(-1, 4),
         scores=np.ones(len(found), np.float32),
-        class_ids=np.array([label.class_id % len(names) for label, _ in found], np.int64),
+        class_ids=np.array([_place(label, names) for label, _ in found], np.int64),
         masks=tuple(mask for _, mask in found),
         names=names,
         image_size=size,
     )
     return draw_instances(pixels, instances, labels="names")
+
+
+def _place(label: Label, names: tuple[str, ...]) -> int:
+    """Where in the names, of which the last two are `CROWD` and `UNKNOWN`, a label's is."""
+    return len(names) - 2 if label.crowd else label.class_id % len(names)
 
 
 def _mask(label: Label, size: tuple[int, int], normalised: bool) -> CroppedMask | None:

@@ -22,7 +22,7 @@ def render_page(template: str, /, **values: Any) -> str:
     try:
         from jinja2 import Environment, FunctionLoader, StrictUndefined
     except ImportError as error:
-        raise needs_extra("jinja2", "build", "an HTML page") from error
+        raise needs_extra("jinja2", "train", "an HTML page") from error
 
     loader = FunctionLoader(lambda sibling: files("edgeseg.report").joinpath(sibling).read_text("utf-8"))
     environment = Environment(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 from typing import Any
 
+from edgeseg.export import artifact_sha256
 from edgeseg.metrics.average_precision import AveragePrecision
 from edgeseg.report.schema import plain
 from edgeseg.validate import Metrics, Retention, iou_histogram
@@ -22,9 +24,12 @@ def val_json(metrics: Metrics, retained: tuple[Retention, ...] = ()) -> dict[str
     curves = metrics.curves
     content = {
         "model": metrics.model,
+        "model_sha256": known_sha256(metrics.model),
         "data": metrics.data,
+        "data_sha256": metrics.data_sha256,
         "pictures": metrics.pictures,
         "objects": metrics.objects,
+        "crowds": metrics.crowds,
         "detections": len(metrics.detections.rows),
         "box": _numbers(metrics.box),
         "seg": _numbers(metrics.seg),
@@ -52,9 +57,7 @@ def val_json(metrics: Metrics, retained: tuple[Retention, ...] = ()) -> dict[str
         "milliseconds_a_picture": metrics.speed,
         "seconds": metrics.detections.seconds,
         "environment": metrics.environment,
-        "retention": [
-            {"kind": r.kind, "value": r.value, "low": r.low, "high": r.high, "pictures": r.pictures} for r in retained
-        ],
+        "retention": [vars(one) for one in retained],
     }
     result: dict[str, Any] = plain(content)
     return result
@@ -71,6 +74,11 @@ def val_csv(metrics: Metrics) -> str:
     box, seg = metrics.box, metrics.seg
     writer.writerow(["all", metrics.objects, box.map, box.map50, seg.map, seg.map50])
     return file.getvalue()
+
+
+def known_sha256(model: str) -> str:
+    """Hex sha256 of a model's file or folder; empty where it is not there any more."""
+    return artifact_sha256(Path(model)) if Path(model).exists() else ""
 
 
 def _numbers(precision: AveragePrecision) -> dict[str, Any]:

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 import edgeseg
 from edgeseg.data.dataset import Dataset
-from edgeseg.files import sha256_of
 from edgeseg.metrics import confusion
 from edgeseg.metrics.curves import Curves
 from edgeseg.report.template import render_page
+from edgeseg.report.val_json import known_sha256
 from edgeseg.report.val_worst import drawn_worst
-from edgeseg.report.words import fact_rows
+from edgeseg.report.words import counted_objects, fact_rows
 from edgeseg.validate import MIN_PICTURES, Metrics, Retention, iou_histogram
 
 MEASURES = (
@@ -60,17 +60,18 @@ def render_val(metrics: Metrics, dataset: Dataset, retained: tuple[Retention, ..
         EnvironmentMissingError: jinja2 is not installed.
         SourceError: one of the worst pictures cannot be read.
     """
-    model = Path(metrics.model)
     classes = _class_rows(metrics)
     return render_page(
         "val.html",
         metrics=metrics,
-        name=model.name,
-        sha256=sha256_of(model) if model.is_file() else "",
+        name=Path(metrics.model).name,
+        sha256=known_sha256(metrics.model),
         dataset=dataset,
         ap={"box": _share(metrics.box.map), "mask": _share(metrics.seg.map)},
         measures=_measures(metrics),
+        counted=counted_objects(metrics.objects, metrics.crowds),
         retained=[_retention_row(one) for one in retained],
+        references=dict.fromkeys((one.reference, one.reference_sha256) for one in retained),
         few_pictures=metrics.pictures < MIN_PICTURES,
         min_pictures=MIN_PICTURES,
         classes=classes,

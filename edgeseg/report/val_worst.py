@@ -56,7 +56,7 @@ def drawn_worst(metrics: Metrics, dataset: Dataset, count: int = 12) -> list[dic
 
 def _panels(sample: Sample, rows: Sequence[Mapping[str, Any]], dataset: Dataset) -> list[dict[str, Any]]:
     picture = read_picture(sample.path)
-    annotated, found = _annotated(sample, dataset.names), _found(sample, rows, dataset)
+    annotated, found = annotated_instances(sample, dataset.names), found_instances(sample, rows, dataset)
     return [
         _panel("Annotated", draw_instances(picture, annotated, labels="names"), annotated),
         _panel("Found", draw_instances(picture, found), found),
@@ -65,7 +65,7 @@ def _panels(sample: Sample, rows: Sequence[Mapping[str, Any]], dataset: Dataset)
 
 def _panel(title: str, drawn: Picture, instances: Instances) -> dict[str, Any]:
     counts = Counter(instances.names[class_id] for class_id in instances.class_ids.tolist())
-    scaled = _scaled(drawn)
+    scaled = scaled_panel(drawn)
     return {
         "title": title,
         "what": ", ".join(f"{number} {name}" for name, number in counts.most_common()) or "nothing",
@@ -75,7 +75,8 @@ def _panel(title: str, drawn: Picture, instances: Instances) -> dict[str, Any]:
     }
 
 
-def _annotated(sample: Sample, names: tuple[str, ...]) -> Instances:
+def annotated_instances(sample: Sample, names: tuple[str, ...]) -> Instances:
+    """What a picture is annotated with, for drawing; crowds are a class of their own after `names`."""
     masks = [annotation.to_rle(sample.size) for annotation in sample.annotations]
     class_ids = [len(names) if annotation.crowd else annotation.class_id for annotation in sample.annotations]
     return Instances(
@@ -88,7 +89,8 @@ def _annotated(sample: Sample, names: tuple[str, ...]) -> Instances:
     )
 
 
-def _found(sample: Sample, rows: Sequence[Mapping[str, Any]], dataset: Dataset) -> Instances:
+def found_instances(sample: Sample, rows: Sequence[Mapping[str, Any]], dataset: Dataset) -> Instances:
+    """What was found in a picture, for drawing: its rows of COCO results."""
     classes = {category: class_id for class_id, category in enumerate(dataset.category_ids)}
     xywh = np.array([row["bbox"] for row in rows], np.float32).reshape(-1, 4)
     return Instances(
@@ -106,7 +108,8 @@ def _cropped(mask: Mapping[str, Any]) -> CroppedMask:
     return CroppedMask(bitmap, top, left)
 
 
-def _scaled(picture: Picture) -> Picture:
+def scaled_panel(picture: Picture) -> Picture:
+    """A picture at no more than a panel's size."""
     import cv2
 
     height, width = picture.shape[:2]

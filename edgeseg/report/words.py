@@ -95,6 +95,16 @@ def words_for(table: Mapping[str, Words], name: str, what: str) -> Words:
     return table[name]
 
 
+def counted(number: int, word: str) -> str:
+    """A number with its word, "1 crowd" or "2 crowds"."""
+    return f"{number} {word}{'s' * (number != 1)}"
+
+
+def counted_objects(objects: int, crowds: int) -> str:
+    """How many objects, and how many crowds where there are any: a crowd is one mask for several objects."""
+    return counted(objects, "object") + (f" and {counted(crowds, 'crowd')}" if crowds else "")
+
+
 def fact_rows(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Names with values as text, nested ones as "outer: inner"."""
     for key, value in facts.items():

@@ -10,14 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from edgeseg.build.execute import Build, execute
+from edgeseg.build.execute import Build, execute, train
 from edgeseg.build.plan import Plan, make_plan
 from edgeseg.build.stage import StageRequest, StageResult, run_stage
 from edgeseg.build.steps import TARGET_STEPS
 from edgeseg.card.load import load_card
 from edgeseg.card.resolve import resolve
 from edgeseg.errors import EnvironmentMissingError, GateError, StageError, UsageError
+from edgeseg.model.weights import load_weights
 from edgeseg.report.build_report import build_json, write_reports
+from edgeseg.testing import write_tiny_card
+from tests.cli.running import run
+from tests.train.trainings import CLASSES, draw_shapes, write_card
 
 CARD = Path(__file__).resolve().parents[2] / "cards/n-seg-everywhere.yaml"
 
@@ -145,6 +149,101 @@ def test_detection_weights_are_refused(shared: Path, tmp_path: Path) -> None:
 def test_unknown_only_has_a_remedy(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="did you mean 'onnx"):
         _plan(weights, tmp_path, ["onx"])
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_shapes(tmp_path_factory.mktemp("shapes") / "data", images=4, val=2)
+
+
+def _training_card(folder: Path, shapes: Path, **sections: object) -> Path:
+    model = {"scale": "n", "classes": list(CLASSES), "image_size": [32, 32]}
+    return write_card(folder / "card.yaml", shapes, {"epochs": 1}, model=model, **sections)
+
+
+@pytest.mark.parametrize("start", [False, True], ids=["fresh", "from-weights"])
+def test_card_with_a_train_section_plans_to_train(
+    start: bool, shapes: Path, tiny_weights: Path, tmp_path: Path
+) -> None:
+    sections = {"weights": {"path": str(tiny_weights)}} if start else {}
+    card = resolve(load_card(_training_card(tmp_path, shapes, **sections)))
+    plan = make_plan(card, weights_given=False, output=tmp_path / "out")
+    assert plan.weights is None
+    train_line, weights_line, *_ = plan.lines()
+    assert train_line == f"train     from {tiny_weights if start else 'fresh weights'}, in {tmp_path / 'out/train'}"
+    assert weights_line.startswith("weights   trained -> ")
+
+
+def test_card_without_a_train_section_plans_to_use_its_weights(tiny_weights: Path, tmp_path: Path) -> None:
+    plan = make_plan(
+        resolve(load_card(write_tiny_card(tmp_path / "card.yaml", tiny_weights, "onnx"))), weights_given=False
+    )
+    assert plan.weights == tiny_weights
+    assert not any(line.startswith("train") for line in plan.lines())
+
+
+def test_with_weights_nothing_is_trained(shapes: Path, tiny_weights: Path, tmp_path: Path) -> None:
+    card = resolve(load_card(_training_card(tmp_path, shapes)), weights=tiny_weights)
+    plan = make_plan(card, weights_given=True, output=tmp_path / "out")
+    assert plan.weights == tiny_weights
+    assert not any(line.startswith("train") for line in plan.lines())
+    assert train(plan) is plan
+    assert not (tmp_path / "out").exists()
+
+
+def test_with_weights_the_training_data_may_be_absent(tiny_weights: Path, tmp_path: Path) -> None:
+    card = resolve(load_card(_training_card(tmp_path, tmp_path / "nowhere")), weights=tiny_weights)
+    assert make_plan(card, weights_given=True, output=tmp_path / "out").weights == tiny_weights
+
+
+@pytest.mark.parametrize("key", ["train", "val"])
+@pytest.mark.parametrize("option", [(), ("--dry-run",)], ids=["build", "dry-run"])
+def test_training_data_that_is_not_there_is_named(
+    key: str, option: tuple[str, ...], shapes: Path, tmp_path: Path
+) -> None:
+    card = _training_card(tmp_path, shapes)
+    done = run("build", card, "-o", tmp_path / "out", "--set", f"data.{key}=absent.json", *option)
+    assert done.code == 2
+    # The terminal may break the line.
+    said = "".join(done.err.split())
+    assert f"data.{key}{shapes / 'absent.json'}" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_card_that_trains_must_name_its_data(tiny_weights: Path, shapes: Path, tmp_path: Path) -> None:
+    card = _training_card(tmp_path, shapes, weights={"path": str(tiny_weights)}, data={})
+    with pytest.raises(UsageError, match=r"names no data\.train") as caught:
+        make_plan(resolve(load_card(card)), weights_given=False)
+    assert "--weights FILE" in caught.value.hint
+    assert make_plan(resolve(load_card(card), weights=tiny_weights), weights_given=True).weights == tiny_weights
+
+
+def test_dry_run_lists_the_training_and_does_nothing(shapes: Path, tmp_path: Path) -> None:
+    done = run("build", _training_card(tmp_path, shapes), "-o", tmp_path / "out", "--dry-run")
+    assert done.code == 0
+    assert done.out.splitlines()[0] == f"train     from fresh weights, in {tmp_path / 'out/train'}"
+    assert not (tmp_path / "out").exists()
+
+
+def test_build_trains_once_and_refuses_to_go_on_with_another_card(shapes: Path, tmp_path: Path) -> None:
+    card = _training_card(tmp_path, shapes)
+
+    def plan(*overrides: str) -> Plan:
+        return make_plan(resolve(load_card(card, overrides)), weights_given=False, output=tmp_path / "out")
+
+    trained = train(plan())
+    assert trained.weights == tmp_path / "out/train/weights/best.safetensors"
+    assert load_weights(trained.weights).metadata.names == CLASSES
+    manifest = json.loads((tmp_path / "out/train/train.manifest.json").read_text())
+    assert manifest["outcome"] == "passed"
+    assert manifest["outputs"]["weights"]["sha256"] == hashlib.sha256(trained.weights.read_bytes()).hexdigest()
+    written = trained.weights.stat().st_mtime_ns
+
+    assert train(plan()).weights == trained.weights
+    assert trained.weights.stat().st_mtime_ns == written
+    with pytest.raises(UsageError, match=r"train\.lr0 was 0\.01, now 0\.02"):
+        train(plan("train.lr0=0.02"))
+    assert trained.weights.stat().st_mtime_ns == written
 
 
 def test_without_weights_the_three_ways_are_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -73,6 +74,27 @@ def test_numbers_are_read_as_yaml_1_2(write: Write) -> None:
     card = load_card(write(GOOD.replace("epochs: 2", "epochs: 010, lr0: 1e-3, cache: off, seed: 0x1F"))).card
     assert card.train is not None
     assert (card.train.epochs, card.train.lr0, card.train.cache, card.train.seed) == (10, 1e-3, "off", 31)
+
+
+@pytest.mark.parametrize(
+    ("key", "default", "others"),
+    [
+        ("batch", 16, [1, 4096, "auto"]),
+        ("sync_batch_norm", True, [False]),
+        ("warmup_steps", 100, [0, 1_000_000]),
+        ("val_interval", 1, [10_000]),
+        ("cache", "auto", ["ram", "disk", "off"]),
+        ("strict", False, [True]),
+    ],
+)
+def test_training_settings_are_read_and_have_their_defaults(
+    good: Path, key: str, default: object, others: list[object]
+) -> None:
+    assert getattr(load_card(good).card.train, key) == default
+    for value in others:
+        train = load_card(good, [f"train.{key}={json.dumps(value)}"]).card.train
+        assert getattr(train, key) == value
+        assert type(getattr(train, key)) is type(value)
 
 
 def test_hash_ignores_comments_order_and_written_defaults(write: Write) -> None:

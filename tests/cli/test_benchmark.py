@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.annotated import write_annotated
 from tests.cli.running import run
 
 FAST = ("--runs", "2", "--warmup", "1")
@@ -60,6 +61,34 @@ def test_a_build_gets_a_table_a_json_and_a_picture(build: Path) -> None:
     content = json.loads((build / "benchmark.json").read_text())
     assert content["pareto"] == {"ap_ms": ["onnx-fp32"], "ap_mb": ["onnx-fp32"]}
     assert "No AP known: reference" in (build / "pareto.svg").read_text()
+
+
+def test_a_build_is_validated_on_the_pictures_that_are_named(build: Path, tiny_weights: Path, tmp_path: Path) -> None:
+    source = write_annotated(tmp_path / "photos", tiny_weights, 2)
+    moved = source.rename(tmp_path / "instances.json")
+    assert run("benchmark", build, *ONCE, "--val", moved).code == 2
+    outcome = run("benchmark", build, *ONCE, "--val", moved, "--images", source.parent)
+    assert outcome.code == 0, outcome.err
+    content = json.loads((build / "benchmark.json").read_text())
+    assert [model["accuracy"]["mask_ap"] for model in content["models"]] == pytest.approx([1, 1])
+    assert (content["options"]["val"], content["options"]["images"]) == (str(moved), str(source.parent))
+
+
+def test_a_build_is_validated_on_the_part_that_is_named(build: Path, tmp_path: Path) -> None:
+    source = tmp_path / "data.yaml"
+    source.write_text("train: images/train\nnames: [a]\n")
+    outcome = run("benchmark", build, *ONCE, "--val", source)
+    assert (outcome.code, "no split 'val'" in outcome.err) == (2, True)
+    outcome = run("benchmark", build, *ONCE, "--val", source, "--split", "train")
+    assert f"train: {tmp_path / 'images' / 'train'} is neither a folder" in outcome.err
+
+
+@pytest.mark.parametrize("option", ["--split", "--images"])
+def test_a_part_or_folder_of_no_data_set_is_refused(option: str, build: Path) -> None:
+    outcome = run("benchmark", build, *ONCE, option, "train")
+    assert outcome.code == 2
+    assert f"{option.strip('-')} train: of which data set?" in outcome.err
+    assert "--val DATA" in outcome.err
 
 
 def test_a_build_with_a_damaged_artifact_times_the_others_and_exits_2(build: Path) -> None:

@@ -63,6 +63,8 @@ def test_help_imports_no_heavy_package() -> None:
         (("predict",), "Missing argument 'MODEL'.\n  hint: edgeseg predict --help\n"),
         (("predict", "m", "s", "--scor", "1"), "'--score'"),
         (("predict", "m", "s", "--score", "high"), "'high' is not a valid float"),
+        (("val", "m", "--image-size", "320"), "  hint: write height and width, "),
+        (("predict", "--image-size", "320", "m", "s"), "twice: --image-size 320 320\n"),
         (("weights", "improt"), "No such command 'improt'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

@@ -15,6 +15,8 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from edgeseg.export import export
+from edgeseg.files import sha256_of
 from edgeseg.model.weights import load_weights, save_weights
 from edgeseg.testing.tiny import NAMES
 from tests.annotated import CATEGORIES, write_annotated
@@ -78,8 +80,26 @@ def test_prints_box_and_mask_ap_and_how_they_were_judged(written: Written) -> No
     for kind in ("box", "mask"):
         (row,) = (line for line in lines if line[:1] == [kind])
         assert row[1:4] == ["1.0000"] * 3
-    objects = written.content["objects"]
-    assert f"3 pictures, {objects} objects, judged by pycocotools" in written.outcome.out
+    objects, judge = written.content["objects"], written.content["seg"]["judge"]
+    assert f"3 pictures, {objects} objects, judged by {judge};" in written.outcome.out
+
+
+def test_crowds_are_counted_apart_as_a_check_of_the_set_counts_them(
+    tiny_weights: Path, data: Path, tmp_path: Path
+) -> None:
+    def join(content: dict[str, Any]) -> None:
+        content["annotations"][0]["iscrowd"] = 1
+
+    total = len(json.loads(data.read_text())["annotations"])
+    source = changed(data, tmp_path, join)
+    page = tmp_path / "v.html"
+    outcome = run("val", tiny_weights, source, "--html", page, *HERE)
+    assert f"3 pictures, {total - 1} objects and 1 crowd, judged by" in outcome.out
+    assert f"{total - 1} objects and 1 crowd in 3 pictures" in Page(page.read_text()).text
+    checked = run("data", "check", source)
+    (row,) = (line.split() for line in checked.out.splitlines() if line.startswith("instances"))
+    assert row[1:5] == ["3", "0", str(total - 1), "1"]
+    assert "a crowd is one mask for several objects" in checked.out
 
 
 def test_json_has_classes_and_counts_of_the_set(written: Written) -> None:
@@ -135,6 +155,7 @@ def test_retention_over_few_pictures_is_given_when_forced(tiny_weights: Path, ti
     assert outcome.code == 0, outcome.err
     for kind in ("box", "mask"):
         assert f"{kind} AP retention 100.00 % (95 % interval" in outcome.out
+    assert f"the reference is {tiny_weights}, sha256 {sha256_of(tiny_weights)}\n" in outcome.out
 
 
 def test_weights_that_remember_no_data_are_refused_without_it(tiny_weights: Path) -> None:
@@ -144,17 +165,51 @@ def test_weights_that_remember_no_data_are_refused_without_it(tiny_weights: Path
     assert "edgeseg val MODEL DATA" in outcome.err
 
 
-@pytest.mark.parametrize("there", [True, False], ids=["there", "gone"])
-def test_weights_are_validated_on_the_data_that_they_remember(
-    tiny_weights: Path, data: Path, tmp_path: Path, there: bool
+def remembering(weights: Path, folder: Path, data: Path, images: str = "") -> Path:
+    """Weights that remember a set, as a training writes them."""
+    loaded = load_weights(weights)
+    path = folder / "remembering.safetensors"
+    save_weights(replace(loaded, metadata=replace(loaded.metadata, data=str(data), images=images)), path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["weights", "onnx"])
+def test_the_set_that_a_model_remembers_is_used_without_data(
+    kind: str, tiny_weights: Path, data: Path, tmp_path: Path
 ) -> None:
-    weights = load_weights(tiny_weights)
-    remembered = str(data if there else tmp_path / "gone.json")
-    path = tmp_path / "remembering.safetensors"
-    save_weights(replace(weights, metadata=replace(weights.metadata, data=remembered)), path)
-    outcome = run("val", path, *HERE)
-    assert outcome.code == (0 if there else 2)
-    assert ("3 pictures" in outcome.out) if there else (f"{remembered!r}, which is not a file here" in outcome.err)
+    weights = remembering(tiny_weights, tmp_path, data)
+    model = weights if kind == "weights" else export(weights, "onnx", output_dir=tmp_path).path
+    outcome = run("val", model, *HERE)
+    assert outcome.code == 0, outcome.err
+    assert "3 pictures" in outcome.out
+
+
+def test_the_pictures_that_a_model_remembers_are_used_unless_others_are_named(
+    tiny_weights: Path, data: Path, tmp_path: Path
+) -> None:
+    moved = tmp_path / "moved" / "instances.json"
+    moved.parent.mkdir()
+    moved.write_text(data.read_text())
+    assert run("val", remembering(tiny_weights, tmp_path, moved), *HERE).code == 2
+    assert run("val", remembering(tiny_weights, tmp_path, moved, str(data.parent)), *HERE).code == 0
+    gone = remembering(tiny_weights, tmp_path, moved, str(tmp_path / "gone"))
+    outcome = run("val", gone, *HERE)
+    assert outcome.code == 2
+    assert f"what it remembers is not here: {tmp_path / 'gone'}\n" in outcome.err
+    assert run("val", gone, "--images", data.parent, *HERE).code == 0
+
+
+@pytest.mark.parametrize("kind", ["weights", "onnx"])
+def test_a_remembered_set_that_is_gone_is_named_with_what_to_do(
+    kind: str, tiny_weights: Path, data: Path, tmp_path: Path
+) -> None:
+    weights = remembering(tiny_weights, tmp_path, tmp_path / "gone.json")
+    model = weights if kind == "weights" else export(weights, "onnx", output_dir=tmp_path).path
+    outcome = run("val", model, *HERE)
+    assert outcome.code == 2
+    assert f"{model}: no data set given, and what it remembers is not here: {tmp_path / 'gone.json'}\n" in outcome.err
+    assert "edgeseg val MODEL DATA" in outcome.err
+    assert run("val", model, data, *HERE).code == 0
 
 
 def test_a_set_without_a_class_of_the_model_is_refused(tiny_weights: Path, data: Path, tmp_path: Path) -> None:

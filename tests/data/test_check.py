@@ -333,7 +333,9 @@ def test_crossings_agree_with_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None
 def test_shared_sets_give_the_known_findings(shared: Path) -> None:
     result = check(shared / "data" / "coco-val128" / "instances.json", decode=False)
     assert result.errors == 0
-    assert (result.parts[0].pictures, sum(result.parts[0].labels), result.parts[0].crowds) == (128, 982, 11)
+    (part,) = result.parts
+    # The judge counts 971 objects in these pictures.
+    assert (part.pictures, sum(part.labels), part.objects, part.crowds) == (128, 982, 971, 11)
     result = check(shared / "data" / "coco128-seg" / "coco128-seg.yaml", decode=False)
     assert [problem.kind for problem in result.problems if problem.severity == "error"] == ["leakage"]
     assert [sum(part.labels) for part in result.parts] == [929, 929]
@@ -343,6 +345,7 @@ def test_json_holds_every_problem_and_count(tmp_path: Path) -> None:
     source = write_yolo(tmp_path, {"train/a.png": CAT + "7 .1 .1 .2 .1 .2 .2"})
     content = json.loads(json.dumps(check(source).to_json()))
     assert content["parts"][0]["labels"] == {"cat": 1, "dog": 0}
+    assert (content["parts"][0]["objects"], content["parts"][0]["crowds"]) == (1, 0)
     assert (content["errors"], content["warnings"]) == (1, 2)
     assert content["problems"][0]["where"] == "labels/train/a.txt:2"
     assert content["problems"][0]["severity"] == "error"
@@ -375,3 +378,18 @@ def test_page_samples_show_problems_and_survive_pictures_that_do_not_open(tmp_pa
     (tmp_path / "images" / "train" / "5.png").unlink()
     assert "no such file" in render(result, samples=2).lower()
     assert render(result, samples=0).count("<figure>") == 0
+
+
+def test_page_says_what_a_crowd_is_only_where_there_is_one(tmp_path: Path) -> None:
+    for crowd in (0, 1):
+        rows = [annotation(1, 1), annotation(2, 1, bbox=[12, 10, 10, 10], iscrowd=crowd)]
+        page = render(check(write_coco(tmp_path, coco_content(1, rows))))
+        assert ("A crowd is one mask for several objects" in page) == bool(crowd)
+        assert ("1 cat, 1 crowd" in page) == bool(crowd)
+
+
+def test_page_folds_classes_from_the_largest_count_of_a_part_down(tmp_path: Path) -> None:
+    names = tuple(f"class{number}" for number in range(30))
+    lines = "".join(f"{number} .1 .1 .9 .1 .5 .9\n" for number in range(30))
+    source = write_yolo(tmp_path, {"train/a.png": lines, "val/b.png": lines}, names)
+    assert "<b>10 more classes</b> from 1 down" in render(check(source), samples=0)

@@ -13,6 +13,8 @@ from edgeseg.data import open as opening
 from edgeseg.data.dataset import Dataset
 from edgeseg.data.index import ARRAYS
 from edgeseg.data.open import open_dataset
+from edgeseg.data.yolo_yaml import list_pictures, read_yaml
+from edgeseg.errors import SourceError
 from tests.data.sets import annotation, write_coco, write_picture, write_yolo
 
 LINE = "1 0.25 0.25 0.75 0.25 0.75 0.75"
@@ -87,6 +89,36 @@ def test_cache_is_renewed_when_a_yolo_set_changes(change: str, tmp_path: Path, c
     after = open_dataset(path)
     assert after.sha256 != before.sha256
     assert after[0].size == ((100, 200) if change == "other picture" else (48, 64))
+
+
+@pytest.mark.parametrize("file", ["images/val/a.png", "images/val/b.png", "labels/val/a.txt"])
+@pytest.mark.parametrize("change", ["time", "size", "link"])
+def test_a_change_of_any_file_is_noticed(change: str, file: str, tmp_path: Path) -> None:
+    source = read_yaml(write_yolo(tmp_path, {"a": LINE, "b": None}))
+    before = list_pictures(source, "val").sha256
+    assert list_pictures(source, "val").sha256 == before
+    path = tmp_path / file
+    status = path.stat()
+    if change == "time":
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    elif change == "size":
+        path.write_bytes(path.read_bytes() + b"\n")
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    else:
+        # The link stays as it is, what it points to changes.
+        target = path.rename(tmp_path / "target")
+        path.symlink_to(target)
+        os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    assert list_pictures(source, "val").sha256 != before
+
+
+@pytest.mark.parametrize("file", ["images/val/a.png", "labels/val/a.txt"])
+def test_a_link_to_nothing_is_named(file: str, tmp_path: Path) -> None:
+    path = write_yolo(tmp_path, {"a": LINE, "b": LINE})
+    (tmp_path / file).unlink()
+    (tmp_path / file).symlink_to(tmp_path / "nothing")
+    with pytest.raises(SourceError, match=f"{tmp_path / file}: No such file"):
+        open_dataset(path)
 
 
 @pytest.mark.parametrize("damage", ["cut", "garbage", "empty", "bit", "other file"])

@@ -278,6 +278,8 @@ def _rewritten(path: Path, **changes: Any) -> Path:
         ({"names": [1, 2]}, ("metadata is not readable",)),
         ({"names": None}, ("metadata is not readable",)),
         ({"image_size": [640]}, ("metadata is not readable",)),
+        ({"data": 5}, ("metadata is not readable",)),
+        ({"images": None}, ("metadata is not readable",)),
         ({"unheard_of": 1}, ("metadata is not readable", "unheard_of")),
         ({"family": "yolo11-seg"}, ("yolo11-seg", "supported: yolov8-seg")),
         ({"missing": [""]}, ("lacks", "supported")),

@@ -298,4 +298,4 @@ def test_absent_jinja2_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(EnvironmentMissingError) as caught:
         render(build(), Path())
-    assert caught.value.hint == "pip install 'edgeseg[build]'"
+    assert caught.value.hint == "pip install 'edgeseg[train]'"

@@ -46,7 +46,7 @@ def test_json_has_classes_in_the_order_of_the_set_and_null_for_one_without_objec
 
 
 def test_json_counts_pictures_objects_without_crowds_and_all_detections(content: dict[str, Any]) -> None:
-    assert (content["pictures"], content["objects"], content["detections"]) == (2, 3, 5)
+    assert (content["pictures"], content["objects"], content["crowds"], content["detections"]) == (2, 3, 1, 5)
 
 
 def test_json_has_the_confusion_by_class_with_background_last(content: dict[str, Any]) -> None:
@@ -73,8 +73,9 @@ def test_json_has_milliseconds_by_picture_and_seconds_in_all(content: dict[str, 
 
 def test_json_has_retention_where_it_was_asked(metrics: Metrics, content: dict[str, Any]) -> None:
     assert content["retention"] == []
-    (row,) = val_json(metrics, (Retention("mask", 0.99, 0.98, float("nan"), 2),))["retention"]
-    assert row == {"kind": "mask", "value": 0.99, "low": 0.98, "high": None, "pictures": 2}
+    (row,) = val_json(metrics, (Retention("mask", 0.99, 0.98, float("nan"), 2, "n.pt", "ab12"),))["retention"]
+    numbers = {"kind": "mask", "value": 0.99, "low": 0.98, "high": None, "pictures": 2}
+    assert row == {**numbers, "reference": "n.pt", "reference_sha256": "ab12"}
 
 
 def test_csv_has_a_row_for_each_class_and_one_for_all(metrics: Metrics) -> None:

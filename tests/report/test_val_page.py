@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from edgeseg.data.dataset import Dataset
 from edgeseg.data.picture import decode_picture, read_picture
 from edgeseg.errors import EnvironmentMissingError, SourceError
+from edgeseg.metrics.coco_results import CocoResults
+from edgeseg.report.val_json import val_json
 from edgeseg.report.val_page import render_val
 from edgeseg.report.val_worst import PANEL_SIDE_PX, drawn_worst
 from edgeseg.validate import Metrics, Retention
@@ -112,9 +114,29 @@ def test_page_counts_mask_ious(page: Page) -> None:
 
 def test_page_has_retention_only_where_asked(page: Page, metrics: Metrics, dataset: Dataset) -> None:
     assert "retention" not in {element.attributes.get("id") for element in page.all("h2")}
-    found = Page(render_val(metrics, dataset, (Retention("mask", 0.98765, 0.97, 1.0012, 2),)))
+    found = Page(render_val(metrics, dataset, (Retention("mask", 0.98765, 0.97, 1.0012, 2, "n.pt", "ab12"),)))
     assert "mask 98.77 97.00 to 100.12" in [re.sub(r"\s+", " ", row) for row in found.rows]
     assert "Fewer than 32 pictures say little" in found.text
+    assert "The reference is n.pt." in found.text
+    assert "ab12" in [element.text for element in found.all("code")]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_page_and_json_have_the_hash_of_the_model_and_not_of_its_sidecar(
+    kind: str, metrics: Metrics, dataset: Dataset, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    if kind == "file":
+        model.write_bytes(b"weights")
+        expected = hashlib.sha256(b"weights").hexdigest()
+    else:
+        model.mkdir()
+        (model / "n.bin").write_bytes(b"weights")
+        (model / "edgeseg.json").write_text("{}")
+        expected = hashlib.sha256(f"{hashlib.sha256(b'weights').hexdigest()}  n.bin\0".encode()).hexdigest()
+    found = replace(metrics, model=str(model))
+    assert expected in [element.text for element in Page(render_val(found, dataset)).all("code")]
+    assert val_json(found)["model_sha256"] == expected
 
 
 def test_page_draws_annotations_and_detections_of_each_picture(page: Page, dataset: Dataset) -> None:
@@ -137,7 +159,7 @@ def test_a_large_picture_is_scaled_to_a_panel(tmp_path: Path, metrics: Metrics) 
     dataset = write_set(tmp_path)
     height, width = (side * 10 for side in SIZE)
     dataset.arrays.sizes[:] = (height, width)
-    large = replace(metrics, detections=replace(metrics.detections, rows=[]))
+    large = replace(metrics, detections=replace(metrics.detections, rows=CocoResults()))
     for sample in dataset:
         assert cv2.imwrite(str(sample.path), cv2.resize(read_picture(sample.path), (width, height)))
     dataset.arrays.first_annotation[:] = 0

@@ -13,6 +13,7 @@ from edgeseg.data.dataset import Dataset
 from edgeseg.data.open import open_dataset
 from edgeseg.detect import Detections
 from edgeseg.metrics.average_precision import judge
+from edgeseg.metrics.coco_results import CocoResults
 from edgeseg.metrics.confusion import confusion_of
 from edgeseg.metrics.curves import curves_of
 from edgeseg.metrics.matching import match_detections
@@ -77,7 +78,7 @@ def metrics_of(dataset: Dataset, found: tuple[tuple[int, int, tuple[int, int, in
     truth = dataset.to_coco()
     judged = {kind: judge(truth, rows, kind) for kind in ("bbox", "segm")}
     matches = {kind: match_detections(judgement.ious, truth, rows) for kind, judgement in judged.items()}
-    detections = Detections(rows, pictures=len(dataset), seconds=1.5)
+    detections = Detections(CocoResults(rows), pictures=len(dataset), seconds=1.5)
     detections.milliseconds.update({"network": 20.0, "masks": 5.0})
     return Metrics(
         box=judged["bbox"].precision,
@@ -93,4 +94,6 @@ def metrics_of(dataset: Dataset, found: tuple[tuple[int, int, tuple[int, int, in
         data=str(dataset.source),
         model="somewhere/model.onnx",
         environment={"runs_as": {"provider": "CPU"}},
+        crowds=1,
+        data_sha256=dataset.sha256,
     )

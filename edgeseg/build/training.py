@@ -1,0 +1,60 @@
+"""The stage that trains a card's weights: resumed where it was cut off, at once where it is done."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+from edgeseg.build.stage import StageRequest, StageResult, run_stage
+from edgeseg.card.load import load_card
+from edgeseg.card.resolve import resolve
+from edgeseg.errors import EnvironmentMissingError, StageError, UsageError
+from edgeseg.files import make_folder, write_atomically
+
+
+def train_weights(request: StageRequest) -> Path:
+    """Run the stage; the weights of the best epoch.
+
+    Raises:
+        UsageError: the card or its data cannot be trained with; or the folder holds another card's training.
+        StageError: the training itself failed.
+        EnvironmentMissingError: a package that it needs is absent.
+    """
+    usage: list[UsageError] = []
+
+    def work(request: StageRequest) -> StageResult:
+        try:
+            return train_card(request)
+        except UsageError as error:
+            usage.append(error)
+            raise
+
+    result = run_stage(request, work, "train_failed")
+    if usage:
+        raise usage[0]
+    if result.outcome == "env_missing":
+        raise EnvironmentMissingError(result.message, hint=result.hint)
+    if result.outcome != "passed":
+        raise StageError(result.outcome, f"training: {result.message}", hint=result.hint)
+    return result.outputs["weights"]
+
+
+def train_card(request: StageRequest) -> StageResult:
+    """The stage's function. Parameters: card, its content with absolute paths."""
+    from edgeseg.train.listeners import standard_callbacks
+    from edgeseg.train.run import train
+    from edgeseg.train.trainer import STATE_FILE
+
+    folder = make_folder(request.folder)
+    written = folder / "card.yaml"
+    # JSON is YAML.
+    write_atomically(written, json.dumps(request.parameters["card"], indent=1).encode())
+    resume = (folder / STATE_FILE).is_file()
+    quiet = logging.getLogger("edgeseg").getEffectiveLevel() > logging.INFO
+    callbacks = standard_callbacks(folder, quiet=quiet)
+    end = train(resolve(load_card(written)), folder, callbacks=callbacks, resume=resume)
+    best = next(epoch for epoch in reversed(end.epochs) if epoch.best)
+    facts = {"reason": end.reason, "message": end.message, "best_epoch": best.epoch, **best.scores}
+    assert end.best is not None  # noqa: S101 - a training that ended has an epoch
+    return StageResult(outputs={"weights": end.best}, facts=facts)
