@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv lint type unit test schema clean
+.PHONY: help venv demo lint type unit test schema clean
 
 help:  ## this map
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk 'BEGIN {FS = ":.*?## "} {printf "  make %-10s %s\n", $$1, $$2}'
@@ -20,6 +20,12 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	touch $@
 
 venv: $(VENV)/.ready  ## the environment for everything below
+
+demo: venv  ## draw shapes, train on them, export, verify, report: runs/quickstart/report.html
+	test -f runs/shapes/annotations/val.json || { rm -rf runs/shapes && \
+	  $(BIN)/edgeseg data synth runs/shapes --images 400 --val 100 --size 160; }
+	$(BIN)/edgeseg build cards/quickstart.yaml
+	$(BIN)/edgeseg predict runs/quickstart/onnx-fp32/*.onnx 'runs/shapes/images/val/*0.jpg' --save runs/quickstart/drawn
 
 lint: venv  ## ruff: style, complexity, banned imports
 	$(BIN)/ruff check .

@@ -48,7 +48,7 @@ def card(data: Path, weights: Path, epochs: int, seed: int) -> dict[str, Any]:
             "train": {"annotations": "annotations/train.json", "images": "images/train"},
             "val": {"annotations": "annotations/val.json", "images": "images/val"},
         },
-        "train": {"epochs": epochs, "batch": 8, "seed": seed, "workers": 1},
+        "train": {"epochs": epochs, "batch": 8, "seed": seed},
         "targets": [{"format": "onnx"}],
     }
 

@@ -30,6 +30,8 @@ class Gates(BaseModel):
     ap_retention_min: float | None = Field(
         None, ge=0, le=1.5, description="mask AP of the artifact divided by mask AP of the reference"
     )
+    mask_ap_min: float | None = Field(None, ge=0, le=1, description="mask AP (IoU 0.50 to 0.95) on data.val")
+    mask_ap50_min: float | None = Field(None, ge=0, le=1, description="mask AP at IoU 0.50 on data.val")
     latency_p50_ms_max: float | None = Field(None, gt=0, description="median time of one run, milliseconds")
     latency_p95_ms_max: float | None = Field(None, gt=0, description="95th percentile of one run, milliseconds")
     artifact_mb_max: float | None = Field(None, gt=0, description="size of the artifact, 10^6 bytes")

@@ -13,7 +13,12 @@ from edgeseg.predict import load
 from edgeseg.report.schema import gate_json, plain
 from edgeseg.validate import Metrics, retention_of, validate
 
-RETENTION_GATE = "ap_retention_min"
+_HINTS = {
+    "ap_retention_min": "another precision, or more calibration pictures",
+    "mask_ap_min": "train longer, or on more pictures",
+    "mask_ap50_min": "train longer, or on more pictures",
+}
+"""Gates that are judged here, and what to do where one is missed."""
 
 
 def validate_reference(request: StageRequest) -> StageResult:
@@ -36,7 +41,8 @@ def validate_artifact(request: StageRequest) -> StageResult:
         retention_of(kind, reference[kind], found, whose)
         for kind, found in (("box", metrics.box_matches), ("mask", metrics.matches))
     ]
-    measured = {RETENTION_GATE: retained[1].value}
+    values = (retained[1].value, metrics.seg.map, metrics.seg.map50)
+    measured = dict(zip(_HINTS, values, strict=True))
     gates = judge(Gates(**request.parameters["gates"]), measured)
     facts = {
         **_numbers(metrics),
@@ -45,8 +51,8 @@ def validate_artifact(request: StageRequest) -> StageResult:
     }
     failed = [gate for gate in gates if not gate.met]
     if failed:
-        message = f"mask AP retention {failed[0].value:.4f}, limit {failed[0].limit:g}"
-        return StageResult("metric_failed", message, "another precision, or more calibration pictures", facts=facts)
+        message = "; ".join(f"{gate.name} {gate.limit:g}: found {gate.value:.4f}" for gate in failed)
+        return StageResult("metric_failed", message, _HINTS[failed[0].name], facts=facts)
     return StageResult(facts=facts)
 
 
@@ -61,5 +67,6 @@ def _numbers(metrics: Metrics) -> dict[str, object]:
         "objects": metrics.objects,
         "box_ap": metrics.box.map,
         "mask_ap": metrics.seg.map,
+        "mask_ap50": metrics.seg.map50,
         "judge": metrics.seg.judge,
     }

@@ -13,11 +13,11 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-BatchSize = Annotated[
-    Annotated[int, Field(ge=1, le=4096), Tag("<number>")] | Annotated[Literal["auto"], Tag("<auto>")],
-    # Any other text is taken for a number gone wrong: the message for that says how to write one.
-    Discriminator(lambda value: "<auto>" if value == "auto" else "<number>"),
-]
+# Any text but "auto" is taken for a number gone wrong: the message for that says how to write one.
+_AUTO_OR_NUMBER = Discriminator(lambda value: "<auto>" if value == "auto" else "<number>")
+_Auto = Annotated[Literal["auto"], Tag("<auto>")]
+BatchSize = Annotated[Annotated[int, Field(ge=1, le=4096), Tag("<number>")] | _Auto, _AUTO_OR_NUMBER]
+Workers = Annotated[Annotated[int, Field(ge=0, le=256), Tag("<number>")] | _Auto, _AUTO_OR_NUMBER]
 
 
 class Gains(Section):
@@ -113,4 +113,7 @@ class Train(Section):
         "auto", description="where decoded pictures are kept between epochs; auto: ram where they fit, else off"
     )
     strict: bool = Field(False, description="refuse broken pictures and label lines instead of leaving them out")
-    workers: int = Field(4, ge=0, le=256, description="processes that read pictures; 0 reads them in the main one")
+    workers: Workers = Field(
+        "auto",
+        description="processes that read pictures, 0 reads them in the main one; auto: 4, or fewer on a small machine",
+    )

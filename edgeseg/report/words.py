@@ -73,6 +73,8 @@ GATES: Mapping[str, GateWords] = {
     "mask_iou_min": GateWords("smallest mask IoU", "", _VERIFY),
     "mask_iou_median_min": GateWords("median mask IoU", "", _VERIFY),
     "ap_retention_min": GateWords("mask AP kept", "", "a validation of both sides on annotated pictures"),
+    "mask_ap_min": GateWords("mask AP", "", "a validation on annotated pictures"),
+    "mask_ap50_min": GateWords("mask AP50", "", "a validation on annotated pictures"),
     "latency_p50_ms_max": GateWords("median latency", "ms", _LATENCY),
     "latency_p95_ms_max": GateWords("95th percentile of latency", "ms", _LATENCY),
     "artifact_mb_max": GateWords("size of the artifact", "MB", "a check of budgets"),

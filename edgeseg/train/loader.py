@@ -120,13 +120,14 @@ class Loader:
     Args:
         pictures: the training set.
         order: which pictures come when.
-        settings: the recipe: epochs, seed, workers, augmentation.
+        settings: the recipe: epochs, seed, augmentation.
         image_size: (height, width) px.
         class_map: the card's class id of each class id of `pictures`.
         pin: whether batches are put into page-locked memory, from which copies to a CUDA device are fast.
+        workers: processes that prepare them; 0 prepares each when it is asked for.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what batches depend on
         self,
         pictures: Pictures,
         order: BatchOrder,
@@ -134,6 +135,7 @@ class Loader:
         image_size: tuple[int, int],
         class_map: Sequence[int],
         pin: bool = False,
+        workers: int = 0,
     ) -> None:
         self.steps_per_epoch = order.steps_per_epoch
         self._order = order
@@ -141,6 +143,7 @@ class Loader:
         self._sizes = InputSizes(image_size, settings.augmentation.multi_scale, settings.seed)
         self._dataset = AugmentedPictures(pictures, Augmenter(settings.augmentation), class_map, settings.seed)
         self._pin = pin
+        self._workers = workers
         self._next = (0, 0)
         self._batches: Iterator[Batch | EdgesegError] = iter(())
 
@@ -189,12 +192,12 @@ class Loader:
         loader: DataLoader[Item | EdgesegError] = DataLoader(
             self._dataset,
             batch_sampler=keys,
-            num_workers=settings.workers,
+            num_workers=self._workers,
             collate_fn=collate,
             pin_memory=self._pin,
             worker_init_fn=_start_worker,
             # A fork would copy the locks of torch's threads in whatever state they are.
-            multiprocessing_context="spawn" if settings.workers else None,
+            multiprocessing_context="spawn" if self._workers else None,
             # Else torch's generator of the main process would be drawn from, more often after a resume.
             generator=torch.Generator().manual_seed(settings.seed),
         )

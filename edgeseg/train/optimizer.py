@@ -51,9 +51,10 @@ def make_optimizer(network: nn.Module, settings: Train, weight_decay: float) -> 
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
+    # One call for all parameters: hundreds of small ones would take longer than the arithmetic.
     if settings.optimizer == "sgd":
-        return optim.SGD(groups, lr=0.0, momentum=settings.momentum)
-    return optim.AdamW(groups, lr=0.0, betas=(settings.momentum, 0.999))
+        return optim.SGD(groups, lr=0.0, momentum=settings.momentum, fused=True)
+    return optim.AdamW(groups, lr=0.0, betas=(settings.momentum, 0.999), fused=True)
 
 
 def set_rates(optimizer: optim.Optimizer, rates: Rates) -> None:

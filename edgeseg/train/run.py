@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,9 @@ logger = logging.getLogger(__name__)
 
 MEMORY_SHARE = 0.7
 """Of the free memory, for `batch: auto`."""
+
+MOST_WORKERS = 4
+"""Of `workers: auto`: a worker augments a picture of 640 px in about 10 ms, so that four feed a large GPU's share."""
 
 NOT_OF_THE_CURVE = ("workers", "cache", "patience", "val_interval")
 """Settings that a resume may change: they do not touch what is learned."""
@@ -144,8 +148,8 @@ def prepared(
     )
     class_weights = torch.tensor([settings.class_weights.get(name, 1.0) for name in names], device=world.device)
     loss = SegmentationLoss(len(names), settings.gains, settings.assigner, class_weights)
-    pin = world.device.type == "cuda"
-    loader = Loader(pictures, order, decisions, image_size, _class_map(train_set, names), pin)
+    pin, workers = world.device.type == "cuda", _workers(settings, world)
+    loader = Loader(pictures, order, decisions, image_size, _class_map(train_set, names), pin, workers)
     trainer = Trainer(
         plan,
         network,
@@ -157,6 +161,7 @@ def prepared(
     facts = {
         **decisions.model_dump(mode="json"),
         "batch": batch,
+        "workers": workers,
         "image_size": list(image_size),
         "device": str(world.device),
         "precision": plan.precision.name,
@@ -186,6 +191,15 @@ def _batch(
         autocast=precision.autocast,
     )
     return world.broadcast_object(found)
+
+
+def _workers(settings: Train, world: World) -> int:
+    """Processes that read pictures, for each process that trains."""
+    if isinstance(settings.workers, int):
+        return settings.workers
+    # On a CPU of two cores they would take from the network what they save.
+    spare = (os.cpu_count() or 1) // world.size - (0 if world.device.type == "cuda" else 2)
+    return max(0, min(MOST_WORKERS, spare))
 
 
 def _opened(paths: SetPaths, split: str, settings: Train) -> Dataset:

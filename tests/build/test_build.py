@@ -307,13 +307,20 @@ def test_retention_is_judged_where_there_are_validation_pictures(shared: Path, w
     truth["annotations"] = [row for row in truth["annotations"] if row["image_id"] in kept]
     (tmp_path / "val.json").write_text(json.dumps(truth))
     data = [_val(tmp_path / "val.json", shared)]
-    asked = ["targets.0.precision=fp16", "targets.0.gates.ap_retention_min=1.2"]
+    gates = [
+        "targets.0.gates.ap_retention_min=1.2",
+        "targets.0.gates.mask_ap_min=0.9",
+        "targets.1.gates.mask_ap_min=0.3",
+    ]
+    asked = ["targets.0.precision=fp16", *gates]
     build = execute(_plan(weights, tmp_path / "out", ["onnx", "torchscript"], [*data, *asked]))
     assert [target.outcome for target in build.targets] == ["metric_failed", "passed"]
     assert isinstance(build.error(), GateError)
-    assert "mask AP retention" in build.targets[0].message
-    (gate,) = build.targets[1].stages["validate"]["gates"]
+    assert "ap_retention_min 1.2: found" in build.targets[0].message
+    assert "mask_ap_min 0.9: found 0." in build.targets[0].message
+    gate, absolute = build.targets[1].stages["validate"]["gates"]
     assert gate["name"] == "ap_retention_min"
+    assert (absolute["name"], absolute["met"]) == ("mask_ap_min", True)
     assert gate["value"] == pytest.approx(1, abs=1e-3)
 
 

@@ -13,6 +13,8 @@ GATE_LIMITS = {
     "mask_iou_min": 0.99,
     "mask_iou_median_min": 0.999,
     "ap_retention_min": 0.999,
+    "mask_ap_min": 0.3,
+    "mask_ap50_min": 0.5,
     "latency_p50_ms_max": 30.0,
     "latency_p95_ms_max": 45.0,
     "artifact_mb_max": 20.0,
