@@ -59,7 +59,14 @@ def settings(workers: int, augmentation: Augmentation | None = None) -> Train:
 
 
 def loader(pictures: Squares, chosen: Train, batch: int = 2) -> Loader:
-    return Loader(pictures, BatchOrder(len(pictures), batch, chosen.seed), chosen, SIZE, class_map=(4, 7))
+    return Loader(
+        pictures,
+        BatchOrder(len(pictures), batch, chosen.seed),
+        chosen,
+        SIZE,
+        class_map=(4, 7),
+        workers=int(chosen.workers),
+    )
 
 
 def content(batches: Iterator[Batch]) -> list[dict[str, object]]:
