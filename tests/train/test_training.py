@@ -25,6 +25,7 @@ from edgeseg.train.callbacks import Callback, End, Epoch, Run, Step
 from edgeseg.train.distributed import join
 from edgeseg.train.listeners import standard_callbacks
 from edgeseg.train.run import prepared, train
+from edgeseg.train.trainer import LAST
 from edgeseg.validate import remembered_data
 from tests.train.trainings import CLASSES, SIDE, draw_shapes, resolved, write_card
 
@@ -152,16 +153,27 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from edgeseg.train.callbacks import Callback
-from edgeseg.train.run import prepared, train
+from edgeseg.train.listeners import CsvLog
+from edgeseg.train.run import train
 from tests.train.trainings import resolved
 
 class Kill(Callback):
     def on_step(self, step):
-        if (step.epoch, step.step) == (2, 2):
+        if sys.argv[3] == "kill" and (step.epoch, step.step) == (2, 2):
             os.kill(os.getpid(), signal.SIGKILL)
 
-train(resolved(Path(sys.argv[1])), Path(sys.argv[2]), callbacks=[Kill()])
+folder = Path(sys.argv[2])
+callbacks = [Kill(), CsvLog(folder / "train.csv")]
+train(resolved(Path(sys.argv[1])), folder, callbacks=callbacks, resume=sys.argv[3] == "go on")
 """
+"""Each in a process of its own: what ran before in this one, such as another number of threads, changes last digits,
+and those grow."""
+
+
+def run_alone(card: Path, folder: Path, what: str) -> int:
+    """Exit code of a training that is left alone, killed, or goes on."""
+    command = [sys.executable, "-c", KILLED, str(card), str(folder), what]
+    return subprocess.run(command, check=False, cwd=Path(__file__).parents[2]).returncode
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
@@ -169,18 +181,20 @@ def test_resume_after_kill_9_within_an_epoch_ends_with_the_same_weights(
     shapes: Path, tmp_path: Path, optimizer: str
 ) -> None:
     card = write_card(tmp_path / "card.yaml", shapes, {"epochs": 3, "optimizer": optimizer, "nominal_batch": 8})
-    undisturbed = train(resolved(card), tmp_path / "whole")
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(card), str(tmp_path / "killed")], check=False, cwd=Path.cwd()
-    )
-    assert killed.returncode == -signal.SIGKILL
-    resumed = train(resolved(card), tmp_path / "killed", resume=True)
-    assert [epoch.epoch for epoch in resumed.epochs] == [1, 2, 3]
-    assert undisturbed.last is not None
-    assert resumed.last is not None
-    assert largest_difference(undisturbed.last, resumed.last) <= 1e-5
-    for one, other in zip(undisturbed.epochs, resumed.epochs, strict=True):
-        assert one.losses == pytest.approx(other.losses, rel=1e-5)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert run_alone(card, whole, "leave") == 0
+    assert run_alone(card, killed, "kill") == -signal.SIGKILL
+    assert run_alone(card, killed, "go on") == 0
+    assert largest_difference(whole / LAST, killed / LAST) <= 1e-5
+    rows = []
+    for folder in (whole, killed):
+        with (folder / "train.csv").open() as file:
+            rows.append(
+                [(row["epoch"], float(row["box_loss"]), float(row["mask_loss"])) for row in csv.DictReader(file)]
+            )
+    assert [row[0] for row in rows[1]] == ["1", "2", "3"]
+    for one, other in zip(*rows, strict=True):
+        assert one[1:] == pytest.approx(other[1:], rel=1e-5)
 
 
 def test_resume_within_an_epoch_goes_on_from_the_saved_step(shapes: Path, tmp_path: Path) -> None:
