@@ -42,6 +42,7 @@ def train_weights(request: StageRequest) -> Path:
 
 def train_card(request: StageRequest) -> StageResult:
     """The stage's function. Parameters: card, its content with absolute paths."""
+    from edgeseg.train.callbacks import best_epoch
     from edgeseg.train.listeners import standard_callbacks
     from edgeseg.train.run import train
     from edgeseg.train.trainer import STATE_FILE
@@ -54,7 +55,7 @@ def train_card(request: StageRequest) -> StageResult:
     quiet = logging.getLogger("edgeseg").getEffectiveLevel() > logging.INFO
     callbacks = standard_callbacks(folder, quiet=quiet)
     end = train(resolve(load_card(written)), folder, callbacks=callbacks, resume=resume)
-    best = next(epoch for epoch in reversed(end.epochs) if epoch.best)
+    best = best_epoch(end.epochs)
+    assert best is not None and end.best is not None  # noqa: S101 - a training that ended has an epoch
     facts = {"reason": end.reason, "message": end.message, "best_epoch": best.epoch, **best.scores}
-    assert end.best is not None  # noqa: S101 - a training that ended has an epoch
     return StageResult(outputs={"weights": end.best}, facts=facts)

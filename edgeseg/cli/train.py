@@ -65,7 +65,9 @@ def _json(end: End) -> dict[str, object]:
 
 
 def _print(end: End, folder: Path) -> None:
-    best = next((epoch for epoch in reversed(end.epochs) if epoch.best), None)
+    from edgeseg.train.callbacks import best_epoch
+
+    best = best_epoch(end.epochs)
     click.echo(f"{end.reason}: {end.message}")
     if best is not None and best.scores:
         scores = best.scores

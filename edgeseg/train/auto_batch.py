@@ -38,12 +38,16 @@ _COPIES = 6
 data parallel training, and half-precision copies."""
 
 
+MEMORY_SHARE = 0.7
+"""Of the free memory that a training may plan with."""
+
+
 def largest_batch(
     network: nn.Module,
     image_size: tuple[int, int],
     device: torch.device,
     *,
-    share: float = 0.7,
+    share: float = MEMORY_SHARE,
     most: int = MOST,
     autocast: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext,
 ) -> int:

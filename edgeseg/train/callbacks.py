@@ -97,6 +97,11 @@ class Epoch:
     best: bool = False
 
 
+def best_epoch(epochs: Sequence[Epoch]) -> Epoch | None:
+    """The epoch whose weights are the best ones: the last that was the best so far; None where there is none."""
+    return next((epoch for epoch in reversed(epochs) if epoch.best), None)
+
+
 @dataclass(frozen=True)
 class End:
     """A training that is over.

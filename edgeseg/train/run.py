@@ -21,7 +21,7 @@ from edgeseg.errors import UsageError
 from edgeseg.files import make_folder, sha256_of
 from edgeseg.model.network import SegmentationNetwork
 from edgeseg.model.weights import Weights, WeightsMetadata, load_weights
-from edgeseg.train.auto_batch import largest_batch
+from edgeseg.train.auto_batch import MEMORY_SHARE, largest_batch
 from edgeseg.train.callbacks import Callback, End, Run
 from edgeseg.train.distributed import World, join
 from edgeseg.train.loader import Loader
@@ -36,11 +36,8 @@ from edgeseg.train.trainer import STATE_FILE, Plan, Trainer
 
 logger = logging.getLogger(__name__)
 
-MEMORY_SHARE = 0.7
-"""Of the free memory, for `batch: auto`."""
-
 MOST_WORKERS = 4
-"""Of `workers: auto`: a worker augments a picture of 640 px in about 10 ms, so that four feed a large GPU's share."""
+"""Of `workers: auto`, for each process that trains."""
 
 NOT_OF_THE_CURVE = ("workers", "cache", "patience", "val_interval")
 """Settings that a resume may change: they do not touch what is learned."""

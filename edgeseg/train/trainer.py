@@ -19,7 +19,7 @@ from edgeseg.model.network import SegmentationNetwork
 from edgeseg.model.weights import WeightsMetadata, save_weights
 from edgeseg.train.averaged import Averaged
 from edgeseg.train.batch import Batch
-from edgeseg.train.callbacks import LOSSES, Callback, End, Epoch, Step
+from edgeseg.train.callbacks import LOSSES, Callback, End, Epoch, Step, best_epoch
 from edgeseg.train.distributed import World
 from edgeseg.train.guards import check_finite, memory_guard
 from edgeseg.train.losses import SegmentationLoss
@@ -256,15 +256,12 @@ class Trainer:
 
         While nothing is found at all, or nothing is validated, later weights are better than earlier ones.
         """
-        best = self._best()
+        best = best_epoch(self.epochs)
         so_far = _fitness(best) if best is not None else 0.0
         return replace(record, best=_fitness(record) > so_far or so_far == 0.0)
 
-    def _best(self) -> Epoch | None:
-        return next((epoch for epoch in reversed(self.epochs) if epoch.best), None)
-
     def _is_stalled(self) -> bool:
-        best, patience = self._best(), self.plan.settings.patience
+        best, patience = best_epoch(self.epochs), self.plan.settings.patience
         return best is not None and patience > 0 and self.position.epoch - 1 - best.epoch >= patience
 
     def _write_weights(self, record: Epoch) -> None:
