@@ -20,6 +20,9 @@ from edgeseg.tensors import STRIDES
 from .options import TorchScriptOptions
 from .runner import METADATA_FILE, PEER_FILE
 
+WRITTEN_BY_TORCH = ("version", ".data/serialization_id")
+"""Records that torch's writer makes itself (caffe2/serialize/inline_container.cc)."""
+
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 
 
@@ -50,8 +53,26 @@ def export(request: ExportRequest) -> Artifact:
         buffer = io.BytesIO()
         torch.jit.save(module, buffer, _extra_files=extra)
     path = request.output_dir / f"{request.stem}.torchscript"
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, _without_debug_records(buffer))
     return Artifact(path, metadata)
+
+
+def _without_debug_records(archive: io.BytesIO) -> bytes:
+    """The archive less its source positions.
+
+    They name the files and lines of everything that called the exporter, so that the same network gave another file
+    on every machine, with that machine's paths in it.
+    """
+    archive.seek(0)
+    reader, stripped = torch._C.PyTorchFileReader(archive), io.BytesIO()
+    writer = torch._C.PyTorchFileWriter(stripped)
+    for name in reader.get_all_records():
+        # The writer adds its own version and identity.
+        if not name.endswith(".debug_pkl") and name not in WRITTEN_BY_TORCH:
+            record = reader.get_record(name)
+            writer.write_record(name, record, len(record))
+    writer.write_end_of_file()
+    return stripped.getvalue()
 
 
 def _typed_peer_keys(metadata: ArtifactMetadata) -> dict[str, Any]:
