@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo lint type unit test schema clean
+.PHONY: help venv demo lint type unit test wheelhouse schema clean
 
 help:  ## this map
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk 'BEGIN {FS = ":.*?## "} {printf "  make %-10s %s\n", $$1, $$2}'
@@ -38,6 +38,10 @@ unit: venv  ## pytest
 	$(BIN)/pytest
 
 test: lint type unit  ## set up, lint, types, tests
+
+wheelhouse: venv  ## wheels for an image without network: make wheelhouse TARGET=onnx
+	$(BIN)/python -m pip download -q --disable-pip-version-check --only-binary :all: --python-version 3.11 \
+	  -d docker/$(TARGET)/wheelhouse -r targets/$(TARGET)/requirements.txt -r edgeseg/environments/core.txt
 
 schema: venv  ## write cards/card.schema.json from the code
 	$(BIN)/edgeseg card schema > cards/card.schema.json

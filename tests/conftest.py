@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from edgeseg.environments.image import ImageEnvironment
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -48,3 +52,31 @@ def tiny_torchscript(tiny_weights: Path) -> Path:
     from edgeseg.export import export
 
     return export(tiny_weights, "torchscript", output_dir=tiny_weights.parent / "torchscript").path
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[None]:
+    """A container engine, found by environment variables until the end of the session."""
+    from tests.environments.engine import engine_variables
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in engine_variables().items():
+            patch.setenv(name, value)
+        patch.delenv("EDGESEG_ENGINE", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def onnx_image(engine: None, tmp_path_factory: pytest.TempPathFactory) -> ImageEnvironment:
+    """The image of the onnx target, built from wheels alone."""
+    from edgeseg.environments import image
+    from tests.cli.running import run
+    from tests.environments.engine import fill_wheelhouse
+
+    wheelhouse = fill_wheelhouse("onnx", tmp_path_factory.mktemp("wheelhouse"))
+    done = run("targets", "image", "onnx", "--wheelhouse", wheelhouse)
+    assert done.code == 0, done.err
+    found = image.find("onnx")
+    assert found is not None
+    assert done.out == f"onnx: {found.describe()}\n"
+    return found

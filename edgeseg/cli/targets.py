@@ -1,14 +1,18 @@
-"""`edgeseg targets`: the formats, and what is usable here."""
+"""`edgeseg targets`: the formats, what is usable here, and environments of their own."""
 
 from __future__ import annotations
 
+import platform
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgeseg.cli.output import emit_json, verbosity
+from edgeseg.cli.targets_make import image, install
 
 if TYPE_CHECKING:
+    from edgeseg.environments.status import Status
     from edgeseg.registry import Entry
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -30,12 +34,14 @@ def command(context: click.Context, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("target", "here", "precisions", "what it is", box=None, pad_edge=False)
+    table = Table("target", "here", "venv", "image", "precisions", "what it is", box=None, pad_edge=False)
     table.columns[0].no_wrap = True
     remedies: dict[str, list[str]] = {}
     for entry in entries().values():
         row = _row(entry)
-        table.add_row(entry.name, "yes" if row["usable"] else "no", ", ".join(row["precisions"]), entry.summary)
+        places = [_word(row["environments"].get(kind)) for kind in ("venv", "docker")]
+        here = "yes" if row["usable"] else "no"
+        table.add_row(entry.name, here, *places, ", ".join(row["precisions"]), entry.summary)
         if not row["usable"]:
             remedies.setdefault(entry.report.remedy, []).append(entry.name)
     console = Console(markup=False, highlight=False)
@@ -49,16 +55,24 @@ def command(context: click.Context, as_json: bool) -> None:
 @json_option
 @verbosity
 def check(name: str, as_json: bool) -> None:
-    """Say whether the target NAME is usable here: exit 0, or 3 with what is missing."""
+    """Say whether the target NAME is usable here: exit 0, or 3 with what is missing; and what else there is of it."""
     from edgeseg.registry import entries, load_usable
 
-    if as_json and name in entries():
-        emit_json(_row(entries()[name]))
+    entry = entries().get(name)
+    if entry is not None and as_json:
+        emit_json(_row(entry))
+    elif entry is not None:
+        for kind, status in _environments(entry).items():
+            if status.ready or status.problem:
+                click.echo(f"{name}: {kind}: {status.what or status.problem}", err=not status.ready)
     load_usable(name)
-    if not as_json:
-        versions = entries()[name].report.versions
-        listed = ", ".join(f"{package} {version}" for package, version in versions.items())
+    if entry is not None and not as_json:
+        listed = ", ".join(f"{package} {version}" for package, version in entry.report.versions.items())
         click.echo(f"{name}: usable" + (f" ({listed})" if listed else ""))
+
+
+command.add_command(install)
+command.add_command(image)
 
 
 def _row(entry: Entry) -> dict[str, Any]:
@@ -74,5 +88,19 @@ def _row(entry: Entry) -> dict[str, Any]:
         "precisions": list(entry.target.capabilities.precisions if entry.target else expected),
         "problems": list(entry.report.problems),
         "remedy": entry.report.remedy,
+        "python": platform.python_version(),
         "versions": dict(entry.report.versions),
+        "environments": {kind: asdict(status) for kind, status in _environments(entry).items()},
     }
+
+
+def _environments(entry: Entry) -> dict[str, Status]:
+    from edgeseg.environments.status import statuses
+
+    return statuses(entry.name) if entry.target is not None else {}
+
+
+def _word(status: dict[str, Any] | None) -> str:
+    if status is None or not (status["ready"] or status["problem"]):
+        return "-"
+    return "yes" if status["ready"] else "no"

@@ -1,0 +1,1 @@
+"""One Dockerfile for each built-in target."""
