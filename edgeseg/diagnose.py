@@ -1,6 +1,7 @@
 """Why an artifact differs: hypotheses tried on one picture, each named in the words of its cure.
 
-A hypothesis about the input is confirmed where the reference, fed the wrong way, gives what the artifact gives.
+A hypothesis about the input is confirmed where the reference, fed the wrong way, gives what the artifact gives. A
+recorded reference cannot be fed anything: the diagnosis then says where these hypotheses can be tried.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from edgeseg.postprocess.decode import decode_all
 from edgeseg.tensors import INPUT_NAME, LEVELS, NUM_COEFFICIENTS, Array
 
 if TYPE_CHECKING:
-    from edgeseg.predict import Model
+    from edgeseg.target import Runner
 
 EXPLAINED = 0.1
 """A hypothesis explains a difference when it leaves less than this share of it."""
@@ -38,21 +39,24 @@ class Evidence:
     Attributes:
         letterboxed: (H, W, 3) uint8 RGB that both sides were given.
         place: its geometry.
-        reference_outputs: the reference's ten raw tensors.
+        reference_outputs: the reference's ten raw tensors; of a recording, as far as they were recorded.
         decoded: the artifact's outputs in the decoded layout.
-        reference: to run it again, fed another way.
+        reference: to run it again, fed another way; None where it was recorded.
     """
 
     letterboxed: NDArray[np.uint8]
     place: Geometry
     reference_outputs: Mapping[str, Array]
     decoded: Mapping[str, Array]
-    reference: Model
+    reference: Runner | None
 
 
 def diagnose(evidence: Evidence, tensors: Mapping[str, TensorError], precision: str) -> list[str]:
     """Sentences that explain the difference; the last resort names the tensors that changed."""
-    found = _inputs(evidence) + _zero_tensors(tensors) + _class_order(evidence)
+    found = _zero_tensors(tensors) + _class_order(evidence)
+    if evidence.reference is None:
+        return [*(found or _rounding(tensors, precision) or _changed_tensors(tensors)), INPUTS_NOT_TRIED]
+    found = _inputs(evidence, evidence.reference) + found
     return found or _rounding(tensors, precision) or _changed_tensors(tensors)
 
 
@@ -77,14 +81,19 @@ INPUT_HYPOTHESES: tuple[tuple[str, Callable[[Array, Geometry], Array]], ...] = (
 )
 """What is wrong, and the change to the reference's input that has the same effect."""
 
+INPUTS_NOT_TRIED = (
+    "the reference is a recording, so a wrong channel order, padding or scale was not looked for: "
+    "`edgeseg verify ARTIFACT --against WEIGHTS` does that where the weights are"
+)
 
-def _inputs(evidence: Evidence) -> list[str]:
+
+def _inputs(evidence: Evidence, reference: Runner) -> list[str]:
     images = to_input([evidence.letterboxed])
     found = evidence.decoded["output0"][:1]
     before = _distance(decode_all(evidence.reference_outputs)["output0"][:1], found)
     explanations = []
     for sentence, change in INPUT_HYPOTHESES:
-        outputs = evidence.reference.runner.run({INPUT_NAME: change(images, evidence.place)})
+        outputs = reference.run({INPUT_NAME: change(images, evidence.place)})
         if _distance(decode_all(outputs)["output0"], found) < EXPLAINED * before:
             explanations.append(sentence)
     return explanations

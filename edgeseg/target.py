@@ -222,6 +222,28 @@ class Target(abc.ABC):
     def read_metadata(self, path: Path) -> ArtifactMetadata:
         """What the file says about itself; a foreign exporter's file is read as far as it tells."""
 
+    def deferral(self) -> str:
+        """Why an artifact can be neither finished nor run here: a sentence that names the hardware or system that is
+        lacking; empty where it can. Told in milliseconds, without importing the SDK."""
+        return ""
+
+    def finish(self, artifact: Artifact, output_dir: Path) -> Artifact:
+        """On the device: what `export` left to the artifact that runs there.
+
+        Args:
+            artifact: as it came out of `export`. Where it came in a bundle, its calibration pictures, letterboxed
+                PNGs, lie in the folder ``calibration`` beside the artifact's own.
+            output_dir: an existing folder for what is written.
+
+        Returns:
+            The finished artifact; `artifact` itself where `export` leaves nothing to do.
+
+        Raises:
+            EnvironmentMissingError: a tool that this needs is not here.
+            StageError: the compiler refuses it.
+        """
+        return artifact
+
     @abc.abstractmethod
     def inspect(self, artifact: Artifact) -> Findings:
         """Static findings: precision as asked, names kept, node counts."""

@@ -1,6 +1,7 @@
 """Prove an artifact against the PyTorch reference on the same bytes: names, shapes, values, matched masks.
 
-All checks run, then the report says what failed and, where it can be told, why (edgeseg/diagnose.py).
+The reference runs here, or was recorded (edgeseg/recording). All checks run, then the report says what failed and,
+where it can be told, why (edgeseg/diagnose.py).
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import heapq
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,11 +22,12 @@ from edgeseg.diagnose import Evidence, diagnose
 from edgeseg.errors import ContractError, UsageError
 from edgeseg.gates import GateResult, Gates, gates_for, judge
 from edgeseg.instances import Instances
-from edgeseg.metrics.mask_parity import SCORE_MARGIN, ParitySummary, PictureParity, match_instances
+from edgeseg.metrics.mask_parity import ParitySummary, PictureParity, match_instances
 from edgeseg.metrics.tensor_error import TensorError
 from edgeseg.postprocess.decode import decode_all
-from edgeseg.postprocess.pipeline import PostprocessOptions, postprocess
+from edgeseg.postprocess.pipeline import postprocess
 from edgeseg.predict import Model
+from edgeseg.recording.contract import LiveReference, Reference, ReferenceOutputs, thresholds
 from edgeseg.sources import BrokenFrame, Frame
 from edgeseg.tensors import NUM_COEFFICIENTS, Array
 
@@ -116,7 +119,7 @@ class VerifyReport:
 
 
 def verify(
-    reference: Model,
+    reference: Model | Reference,
     artifact: Model,
     frames: Iterable[Frame | BrokenFrame],
     options: VerifyOptions | None = None,
@@ -125,16 +128,18 @@ def verify(
     """Compare an artifact with its reference.
 
     Args:
-        reference: PyTorch weights.
+        reference: PyTorch weights, or a recording of them.
         artifact: what was exported from them.
         frames: pictures; both sides get the same letterboxed bytes.
         options: gates and thresholds.
         progress: called with each picture's name.
 
     Raises:
-        UsageError: no readable picture.
+        UsageError: no readable picture; one that a recording does not have.
+        ArtifactError: a recording that is damaged.
     """
     options = options or VerifyOptions()
+    reference = LiveReference(reference) if isinstance(reference, Model) else reference
     report = VerifyReport(str(artifact.path), str(reference.path), contract_problems(reference, artifact))
     comparison = _Comparison(reference, artifact, options)
     try:
@@ -153,7 +158,7 @@ def verify(
     return report
 
 
-def contract_problems(reference: Model, artifact: Model) -> list[str]:
+def contract_problems(reference: Model | Reference, artifact: Model) -> list[str]:
     """What the artifact declares differently from its reference: classes, preprocessing."""
     problems = []
     want, have = reference.metadata, artifact.metadata
@@ -176,7 +181,7 @@ def contract_problems(reference: Model, artifact: Model) -> list[str]:
 class _Comparison:
     """Accumulates the comparison picture by picture; memory does not grow with their number."""
 
-    def __init__(self, reference: Model, artifact: Model, options: VerifyOptions) -> None:
+    def __init__(self, reference: Reference, artifact: Model, options: VerifyOptions) -> None:
         self.reference, self.artifact, self.options = reference, artifact, options
         self.size = artifact.metadata.image_size
         self.tensors: dict[str, TensorError] = {}
@@ -184,20 +189,35 @@ class _Comparison:
         self.score_error = self.box_error = 0.0
         self.evidence: Evidence | None = None
         self.worst: list[WorstInstance] = []
-        self._thresholds = PostprocessOptions(score=max(options.score - SCORE_MARGIN, 0), iou=options.iou)
+        self.not_finite: Counter[str] = Counter()
+        self.varying: set[str] = set()
+        self._first: dict[str, Array] = {}
+        self._thresholds = thresholds(options.score, options.iou)
 
     def add(self, frame: Frame) -> None:
         """Run both sides on one picture and compare."""
         boxed, place = letterbox(frame.picture, self.size, self.reference.metadata.preprocessing.pad_value)
-        want, have = self.reference.outputs([boxed]), self.artifact.outputs([boxed])
-        dense_want, dense_have = decode_all(want), _decoded(have, self.artifact)
-        comparable = want if self.artifact.metadata.head == "raw" else dense_want
-        for name, array in comparable.items():
-            self.tensors.setdefault(name, TensorError(name)).add(array[:1], have[name][:1])
+        want, have = self.reference.outputs(boxed), self.artifact.outputs([boxed])
+        dense_want = decode_all(want.raw)
+        _check_shapes(want.raw if self.artifact.metadata.head == "raw" else dense_want, have)
+        dense_have = _decoded(have, self.artifact)
+        self._add_tensors(want, want.raw if self.artifact.metadata.head == "raw" else dense_want, have)
         self._add_points(dense_want["output0"][0], dense_have["output0"][0])
         if self.evidence is None:
-            self.evidence = Evidence(boxed, place, want, dense_have, self.reference)
-        self._add_instances(frame, place, want, have)
+            self.evidence = Evidence(boxed, place, want.raw, dense_have, self.reference.runner)
+        ours = self.reference.instances(boxed, want, place, self._thresholds)
+        self._add_instances(frame, place, ours, have)
+
+    def _add_tensors(self, want: ReferenceOutputs, expected: Mapping[str, Array], have: Mapping[str, Array]) -> None:
+        for name, array in expected.items():
+            found = have[name][:1]
+            error = self.tensors.setdefault(name, TensorError(name))
+            error.add(want.compared(name, array), want.compared(name, found))
+            # What the statistics of a recording do not see must still be numbers.
+            self.not_finite[name] += int(np.count_nonzero(~np.isfinite(want.left_out(name, found))))
+            # On whole tensors, since the known points of a recording differ from picture to picture.
+            if not np.array_equal(self._first.setdefault(name, found.copy()), found):
+                self.varying.add(name)
 
     def _add_points(self, want: Array, have: Array) -> None:
         scores_want, scores_have = want[4:-NUM_COEFFICIENTS], have[4:-NUM_COEFFICIENTS]
@@ -207,9 +227,8 @@ class _Comparison:
         corners = np.abs(_corners(have[:4, counted]) - _corners(want[:4, counted]))
         self.box_error = float(np.maximum(self.box_error, corners.max(initial=0.0)))
 
-    def _add_instances(self, frame: Frame, place: Geometry, want: dict[str, Array], have: dict[str, Array]) -> None:
-        names = self.reference.names
-        ours = postprocess(want, 0, "raw", place, names, self._thresholds)
+    def _add_instances(self, frame: Frame, place: Geometry, ours: Instances, have: dict[str, Array]) -> None:
+        names = self.reference.metadata.names
         theirs = postprocess(have, 0, self.artifact.metadata.head, place, names, self._thresholds)
         parity = match_instances(ours, theirs, self.options.score)
         self.masks.add(parity)
@@ -223,7 +242,7 @@ def _conclude(report: VerifyReport, comparison: _Comparison, options: VerifyOpti
     report.tensors = [tensor.summary() for tensor in comparison.tensors.values()]
     report.points = {"score_error_max": comparison.score_error, "box_error_px_max": comparison.box_error}
     report.masks = comparison.masks.summary()
-    report.problems += _constant_problems(comparison)
+    report.problems += _constant_problems(comparison) + _not_finite_problems(comparison)
     report.gates = judge(gates, _measured(report))
     judged = {gate.name for gate in report.gates}
     report.not_judged = [name for name in gates.model_dump(exclude_none=True) if name not in judged]
@@ -237,7 +256,8 @@ def _conclude(report: VerifyReport, comparison: _Comparison, options: VerifyOpti
         "iou": options.iou,
         "weights_sha256": metadata.weights_sha256,
         "artifact_runs_as": dict(comparison.artifact.runner.execution),
-        "reference_runs_as": dict(comparison.reference.runner.execution),
+        "statistics_over": comparison.reference.known,
+        "reference_runs_as": dict(comparison.reference.execution),
         "tool_versions": metadata.tool_versions,
     }
     if comparison.evidence is not None and not report.passed:
@@ -258,8 +278,32 @@ def _constant_problems(comparison: _Comparison) -> list[str]:
     return [
         f"{tensor.name}: the same values for every picture; the reference's change with the input"
         for tensor in comparison.tensors.values()
-        if tensor.reference_varies and not tensor.varies
+        if tensor.reference_varies and tensor.name not in comparison.varying
     ]
+
+
+def _not_finite_problems(comparison: _Comparison) -> list[str]:
+    return [
+        f"{name}: {count} values are not finite at points that the statistics leave out"
+        for name, count in comparison.not_finite.items()
+        if count
+    ]
+
+
+def _check_shapes(expected: Mapping[str, Array], have: Mapping[str, Array]) -> None:
+    """Names, then shapes: an artifact may declare what it does not give.
+
+    Raises:
+        ContractError: naming each difference.
+    """
+    problems = [f"{name}: missing" for name in expected if name not in have]
+    problems += [
+        f"{name}: shape {have[name].shape[1:]}, the reference's is {array.shape[1:]}"
+        for name, array in expected.items()
+        if name in have and have[name].shape[1:] != array.shape[1:]
+    ]
+    if problems:
+        raise ContractError("the outputs are not the reference's: " + "; ".join(problems))
 
 
 def _decoded(outputs: dict[str, Array], artifact: Model) -> dict[str, Array]:

@@ -18,7 +18,9 @@ from edgeseg.gates import Gates
 from edgeseg.metadata import METADATA_KEY, ArtifactMetadata
 from edgeseg.model.weights import load_weights, save_weights
 from edgeseg.predict import Model, load
-from edgeseg.sources import open_sources
+from edgeseg.recording.playback import Recording
+from edgeseg.recording.record import record
+from edgeseg.sources import Frame, open_sources
 from edgeseg.verify import VerifyOptions, VerifyReport, verify
 
 Change = Callable[[Any], None]
@@ -153,6 +155,16 @@ def declared_bgr(model: Any) -> None:
     _metadata(model, lambda m: replace(m, preprocessing=replace(m.preprocessing, channel_order="bgr")))
 
 
+def _spoil_the_first_point(model: Any, name: str) -> None:
+    (node,) = [node for node in model.graph.node if node.output[0] == name]
+    (output,) = [output for output in model.graph.output if output.name == name]
+    node.output[0] = "whole"
+    where = np.zeros([1, 1, *(side.dim_value for side in output.type.tensor_type.shape.dim[2:])], bool)
+    where[..., 0, 0] = True
+    model.graph.initializer.extend([numpy_helper.from_array(where, "where"), _scalar("nan", float("nan"))])
+    model.graph.node.append(helper.make_node("Where", ["where", "nan", "whole"], [name]))
+
+
 CORRUPTIONS: dict[str, tuple[Change, str]] = {
     "weight of the backbone": (backbone_weight, "a weight or an operator somewhere before the head's branches"),
     "weight of one branch": (head_weight, "1 of 10 tensors changed (p4_cls)"),
@@ -180,6 +192,55 @@ def test_verify_fails_and_names_the_fault_when_an_artifact_is_corrupted(
     report = _verify(reference, broken, photos)
     assert not report.passed
     assert named in " | ".join([*report.problems, *report.diagnosis])
+
+
+@pytest.fixture(scope="module")
+def recording(reference: Model, photos: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    folder = tmp_path_factory.mktemp("recording")
+    frames = [frame for frame in open_sources(photos) if isinstance(frame, Frame)]
+    record(reference, frames, folder, reference.metadata.image_size)
+    return Recording(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (head_weight, "1 of 10 tensors changed (p4_cls)"),
+        (bgr, "a wrong channel order, padding or scale was not looked for"),
+        (constant_output, "the same values for every picture"),
+        (permuted_classes, "2 classes are permuted in the artifact: 0 holds the reference's 5"),
+        (zero_coefficients, "p3_coef, p4_coef, p5_coef: all zero"),
+        (not_a_number, "p5_box"),
+        (wrong_names, "class names differ at 2 ids"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_verify_against_a_recording_fails_and_names_the_fault(
+    change: Change, named: str, artifact: Path, recording: Recording, tmp_path: Path
+) -> None:
+    model = onnx.load(artifact)
+    change(model)
+    broken = tmp_path / "broken.onnx"
+    onnx.save(model, broken)
+    with load(broken) as opened:
+        report = verify(recording, opened, recording.frames())
+    assert not report.passed
+    assert named in " | ".join([*report.problems, *report.diagnosis])
+
+
+def test_a_value_that_is_no_number_fails_also_where_a_recording_knows_no_value(
+    artifact: Path, recording: Recording, tmp_path: Path
+) -> None:
+    # The first point of P3 lies in the padding of both photos.
+    model = onnx.load(artifact)
+    _spoil_the_first_point(model, "p3_coef")
+    onnx.save(model, tmp_path / "broken.onnx")
+    with load(tmp_path / "broken.onnx") as opened:
+        report = verify(recording, opened, recording.frames())
+    assert report.masks["matched"] > 0
+    assert all(gate.met for gate in report.gates)
+    assert not report.passed
+    assert report.problems == ["p3_coef: 64 values are not finite at points that the statistics leave out"]
 
 
 def test_verify_passes_with_no_word_of_blame_when_the_artifact_is_as_exported(

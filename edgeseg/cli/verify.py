@@ -1,17 +1,16 @@
-"""`edgeseg verify`: prove one artifact against its reference."""
+"""`edgeseg verify`: prove one artifact against its reference, or a bundle against its golden vectors."""
 
 from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from edgeseg.cli.output import emit_json, parse_pairs, progress_bar, verbosity
 
-if TYPE_CHECKING:
-    from edgeseg.verify import VerifyReport
+BUNDLE_ONLY = ("result", "runs", "finished")
 
 
 @click.command(context_settings={"show_default": True})
@@ -19,14 +18,49 @@ if TYPE_CHECKING:
 @click.option("--against", type=click.Path(path_type=Path), help="Reference weights; default: found by hash near it.")
 @click.option("--pictures", multiple=True, metavar="SOURCE", help="What to compare on; default: the shipped photos.")
 @click.option("--gate", multiple=True, metavar="NAME=LIMIT", help="Such as mask_iou_min=0.98; over the defaults.")
-@click.option("--score", default=0.25, help="Score threshold of the compared instances.")
-@click.option("--iou", default=0.7, help="Suppression threshold.")
+@click.option("--score", type=float, help="Score threshold of the compared instances.  [default: 0.25]")
+@click.option("--iou", type=float, help="Suppression threshold.  [default: 0.7]")
 @click.option("--option", multiple=True, metavar="KEY=VALUE", help="Of the artifact's runtime.")
 @click.option("--worst", type=click.Path(path_type=Path), help="Folder for pictures of the worst instances.")
+@click.option("--result", type=click.Path(path_type=Path), help="Of a bundle.  [default: result.json beside it]")
+@click.option("--runs", type=int, help="Of a bundle: timed runs, 0 for none.  [default: 20]")
+@click.option("--finished", type=click.Path(path_type=Path), help="Of a bundle: keep here what is compiled.")
+@click.option("--offline", is_flag=True, help="Of a build.json: check again the hashes of all that it names.")
+@click.option("--strict", is_flag=True, help="With --offline: what cannot be reached fails, too.")
+@click.option("--signers", type=click.Path(path_type=Path), help="With --offline: allowed signers (ssh-keygen).")
+@click.option("--identity", help="With --signers: who must have signed.")
 @click.option("--json", "json_file", help="Write the report as JSON; - for stdout.")
 @verbosity
-def command(artifact: Path, against: Path | None, pictures: tuple[str, ...], **asked: Any) -> None:
-    """Compare ARTIFACT with the PyTorch reference on the same bytes; exit 5 where a gate is not met."""
+def command(artifact: Path, **asked: Any) -> None:
+    """Compare ARTIFACT with the PyTorch reference on the same bytes; exit 5 where a gate is not met.
+
+    A bundle (`edgeseg bundle`) brings its reference along: it is finished here, compared and timed without PyTorch.
+    With --offline, ARTIFACT is a build.json: all hashes that it names are checked again, and nothing is run.
+    """
+    from edgeseg.build_manifest import is_build_manifest
+    from edgeseg.bundle.unpack import is_bundle
+    from edgeseg.cli import verify_build
+    from edgeseg.errors import UsageError
+
+    if is_build_manifest(artifact):
+        verify_build.run(artifact, asked)
+        return
+    verify_build.refuse(artifact, asked)
+    if is_bundle(artifact):
+        from edgeseg.cli.verify_bundle import run
+
+        run(artifact, asked)
+        return
+    given = [name for name in BUNDLE_ONLY if asked[name] is not None]
+    if given:
+        raise UsageError(
+            f"--{given[0]}: is for a bundle, {artifact} is none", hint="`edgeseg bundle ARTIFACT` makes one"
+        )
+    _verify(artifact, **asked)
+
+
+def _verify(artifact: Path, **asked: Any) -> None:
+    from edgeseg.cli.verify_text import print_verification
     from edgeseg.errors import GateError
     from edgeseg.export import find_reference
     from edgeseg.photos import shipped_photos
@@ -35,19 +69,19 @@ def command(artifact: Path, against: Path | None, pictures: tuple[str, ...], **a
     from edgeseg.sources import open_sources
     from edgeseg.verify import VerifyOptions, verify
 
-    gates = parse_gates(parse_pairs(asked["gate"], "--gate"))
+    thresholds = {name: asked[name] for name in ("score", "iou") if asked[name] is not None}
+    options = VerifyOptions(parse_gates(parse_pairs(asked["gate"], "--gate")), **thresholds)
     with closing(load(artifact, **parse_pairs(asked["option"], "--option"))) as opened:
-        weights = against or find_reference(artifact, opened.metadata)
+        weights = asked["against"] or find_reference(artifact, opened.metadata)
         with closing(load(weights)) as reference:
-            frames = open_sources(list(pictures) or [str(path) for path in shipped_photos()])
+            frames = open_sources(list(asked["pictures"]) or [str(path) for path in shipped_photos()])
             with progress_bar("verify", frames.total) as advance:
-                options = VerifyOptions(gates, asked["score"], asked["iou"])
                 report = verify(reference, opened, frames, options, lambda _: advance())
     content = verify_json(report, asked["worst"])
     if asked["json_file"]:
         emit_json(content, asked["json_file"])
     if asked["json_file"] != "-":
-        _print(report)
+        print_verification(content)
     if not report.passed:
         raise GateError(
             f"{artifact}: not equal to {weights}: " + "; ".join(report.failures), hint="; ".join(report.diagnosis)
@@ -68,40 +102,3 @@ def parse_gates(pairs: dict[str, Any]) -> Any:
         return Gates.model_validate(pairs, strict=False)
     except ValidationError as error:
         raise UsageError(f"--gate {error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}") from error
-
-
-def _print(report: VerifyReport) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(markup=False, highlight=False)
-    if report.tensors:
-        table = Table("tensor", "max error", "mean error", "SQNR dB", "cosine", box=None)
-        for row in report.tensors:
-            numbers = (
-                f"{row['max_abs']:.2e}",
-                f"{row['mean_abs']:.2e}",
-                f"{row['sqnr_db']:.1f}",
-                f"{row['cosine']:.6f}",
-            )
-            table.add_row(str(row["name"]), *numbers)
-        console.print(table)
-    if report.masks:
-        masks = report.masks
-        console.print(
-            f"\n{masks['pictures']} pictures, {masks['matched']} instances matched, {masks['missing']} missing, "
-            f"{masks['extra']} extra"
-        )
-    gates = Table("gate", "value", "limit", "margin", "", box=None)
-    for gate in report.gates:
-        gates.add_row(
-            gate.name, f"{gate.value:.6g}", f"{gate.limit:g}", f"{gate.margin:+.3g}", "met" if gate.met else "NOT MET"
-        )
-    console.print(gates)
-    if report.not_judged:
-        console.print(
-            "not judged here: " + ", ".join(report.not_judged) + " (a build judges it on data.val; see edgeseg val)",
-            soft_wrap=True,
-        )
-    for worst in report.worst[:3]:
-        console.print(f"worst: {worst.source}: {worst.what}")
