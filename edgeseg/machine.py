@@ -107,6 +107,17 @@ def peak_memory_mb(root: Path = ROOT) -> float | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
+def total_memory_mb(root: Path = ROOT) -> float | None:
+    """Memory of the machine, 10^6 bytes; None where the system does not tell. A container's limit is not seen."""
+    for line in _text(root / "proc" / "meminfo").splitlines():
+        if line.startswith("MemTotal:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e6
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
 def cpu_flags(root: Path = ROOT) -> frozenset[str]:
     """Instruction sets of the first processor as Linux names them (proc(5), /proc/cpuinfo); empty elsewhere."""
     for line in _text(root / "proc" / "cpuinfo").splitlines():

@@ -1,0 +1,1 @@
+"""What this machine has, what is missing, and how to mend it. Nothing is changed, installed or downloaded."""
