@@ -76,8 +76,9 @@ def project() -> dict[str, Any]:
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, unpacked; built from a copy, since setuptools leaves its work in the source tree."""
     folder = tmp_path_factory.mktemp("wheel")
-    for name in ("edgeseg", "targets", "cards"):
-        shutil.copytree(ROOT / name, folder / "source" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("edgeseg", "targets", "cards", "docker"):
+        ignored = shutil.ignore_patterns("__pycache__", "wheelhouse")
+        shutil.copytree(ROOT / name, folder / "source" / name, ignore=ignored)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder / "source")
     command = "-m pip wheel -q --no-deps --no-build-isolation --no-index -w . ./source"
@@ -102,6 +103,11 @@ def test_target_folders_are_the_entry_points(project: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", TARGET_FOLDERS)
+def test_every_target_has_a_dockerfile(name: str) -> None:
+    assert (ROOT / "docker" / name / "Dockerfile").is_file()
+
+
+@pytest.mark.parametrize("name", TARGET_FOLDERS)
 def test_requirements_are_pinned_to_what_ci_proves(name: str) -> None:
     lines = (ROOT / "targets" / name / "requirements.txt").read_text().splitlines()
     pins = dict(line.split("==") for line in lines)
@@ -117,23 +123,24 @@ def test_extra_of_a_target_exists(project: dict[str, Any], name: str) -> None:
 
 
 def test_package_list_is_complete(project: dict[str, Any]) -> None:
-    places = {"edgeseg": "edgeseg", "targets": "edgeseg_targets", "cards": "edgeseg_cards"}
+    places = {"edgeseg": "edgeseg", "targets": "edgeseg_targets", "cards": "edgeseg_cards", "docker": "edgeseg_docker"}
     found = [
         ".".join((package, *path.parent.relative_to(ROOT / folder).parts))
         for folder, package in places.items()
         for path in (ROOT / folder).rglob("__init__.py")
     ]
+    found += [f"edgeseg_docker.{name}" for name in TARGET_FOLDERS]
     assert sorted(project["tool"]["setuptools"]["packages"]) == sorted(found)
 
 
 def test_wheel_holds_every_file_of_its_packages(installed: Path) -> None:
-    places = {"edgeseg": "edgeseg", "targets": "edgeseg_targets", "cards": "edgeseg_cards"}
+    places = {"edgeseg": "edgeseg", "targets": "edgeseg_targets", "cards": "edgeseg_cards", "docker": "edgeseg_docker"}
     missing = [
         path.relative_to(ROOT)
         for folder, package in places.items()
         for path in (ROOT / folder).rglob("*")
         if path.is_file()
-        and "__pycache__" not in path.parts
+        and not {"__pycache__", "wheelhouse"} & set(path.parts)
         and not (installed / package / path.relative_to(ROOT / folder)).is_file()
     ]
     assert missing == []
@@ -144,11 +151,14 @@ def test_wheel_holds_every_file_of_its_packages(installed: Path) -> None:
     [
         "edgeseg/py.typed",
         "edgeseg/devices.yaml",
+        "edgeseg/environments/core.txt",
         "edgeseg/photos/*.jpg",
         "edgeseg/photos/SOURCES.md",
         "edgeseg/report/*.html",
         "edgeseg_cards/*.yaml",
         "edgeseg_cards/card.schema.json",
+        "edgeseg_docker/onnx/Dockerfile",
+        "edgeseg_docker/torchscript/Dockerfile",
         "edgeseg_targets/onnx/README.md",
         "edgeseg_targets/onnx/requirements.txt",
         "edgeseg_targets/torchscript/README.md",
@@ -163,7 +173,13 @@ def test_wheel_holds(installed: Path, pattern: str) -> None:
 
 def test_wheel_holds_no_tests_and_no_squatted_names(installed: Path) -> None:
     names = {path.name for path in installed.iterdir()}
-    assert names == {"edgeseg", "edgeseg_cards", "edgeseg_targets", f"edgeseg-{edgeseg.__version__}.dist-info"}
+    assert names == {
+        "edgeseg",
+        "edgeseg_cards",
+        "edgeseg_docker",
+        "edgeseg_targets",
+        f"edgeseg-{edgeseg.__version__}.dist-info",
+    }
 
 
 def test_wheel_works_inside_the_checkout(installed: Path) -> None:

@@ -1,21 +1,34 @@
-"""Run a plan in this process. One target's failure never loses another's work."""
+"""Run a plan: what targets share, each target's stages, then what is timed, the gates and the bundles.
+
+One target's failure never loses another's work.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import platform
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from edgeseg import __version__
+from edgeseg import __version__, registry
+from edgeseg.build.admission import Admission, available_memory_mb
+from edgeseg.build.bundling import bundle_target
+from edgeseg.build.folder_lock import locked
 from edgeseg.build.plan import Plan
-from edgeseg.build.stage import StageRequest, StageResult, run_stage
-from edgeseg.build.steps import TARGET_STEPS, import_weights
-from edgeseg.build.validation import validate_reference
+from edgeseg.build.running import find_or_run
+from edgeseg.build.session import ProcessSession, Session
+from edgeseg.build.stage import attempt
+from edgeseg.build.steps import SHARED_STEPS
+from edgeseg.build.target_build import Listener, TargetBuild, TargetRun
 from edgeseg.card.resolve import ResolvedTarget
 from edgeseg.environment import installed_version
+from edgeseg.environments.choose import choose
+from edgeseg.environments.contract import Environment, Isolation
+from edgeseg.environments.process import ProcessEnvironment
 from edgeseg.errors import EdgesegError, EnvironmentMissingError, GateError, StageError, UsageError
 from edgeseg.files import sha256_of
 
@@ -25,29 +38,63 @@ REPORTED_PACKAGES = {"numpy": "numpy", "opencv-python-headless": "cv2", "torch":
 GATES_MISSED = ("parity_failed", "metric_failed", "budget_failed")
 """Outcomes of a target that was built, but does not meet a gate."""
 
-Listener = Callable[[str, str, str], None]
-"""Called with target id, stage and outcome: an empty outcome where the stage starts."""
+SessionMaker = Callable[[Environment, ResolvedTarget | None, Path, Sequence[Path]], Session]
+"""From environment, target (None for what all share), scratch folder and readable folders to a session."""
 
 
-@dataclass
-class TargetBuild:
-    """What became of one target.
+def process_session(
+    environment: Environment, target: ResolvedTarget | None, scratch: Path, readable: Sequence[Path]
+) -> Session:
+    """A session on this machine."""
+    return ProcessSession(environment, target.format if target else "", scratch, readable)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a target's stages run.
 
     Attributes:
-        target: as resolved.
-        outcome: one word of design.md, section 6.
-        message: why it did not pass.
-        hint: what to do.
-        artifact: the exported file; None where there is none.
-        stages: stage name to its facts.
+        environment: with its tools.
+        deferral: why the artifact can be neither finished nor run there; empty where it can.
     """
 
-    target: ResolvedTarget
-    outcome: str = "passed"
-    message: str = ""
-    hint: str = ""
-    artifact: Path | None = None
-    stages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    environment: Environment
+    deferral: str = ""
+
+
+def place_here(target: ResolvedTarget, options: ExecuteOptions) -> Place:
+    """This machine.
+
+    Raises:
+        EnvironmentMissingError: the target has no environment here.
+    """
+    found = choose(registry.entries()[target.format], options.isolation, options.engine)
+    return Place(found, registry.load(target.format).deferral())
+
+
+@dataclass(frozen=True)
+class ExecuteOptions:
+    """How a plan runs.
+
+    Attributes:
+        isolation: where targets' stages run.
+        engine: command of the container engine; empty to look for one.
+        jobs: targets at once.
+        force: stages to run in any case; ``all`` for every one.
+        keep_going: run what still can run of a target after one of its stages failed.
+        session: makes what runs a target's stages.
+        place: finds where they run.
+        memory_mb: that targets may use together, 10^6 bytes; None for what is free here.
+    """
+
+    isolation: Isolation = "auto"
+    engine: str = ""
+    jobs: int = 1
+    force: frozenset[str] = frozenset()
+    keep_going: bool = False
+    session: SessionMaker = process_session
+    place: Callable[[ResolvedTarget, ExecuteOptions], Place] = place_here
+    memory_mb: float | None = None
 
 
 @dataclass
@@ -58,17 +105,26 @@ class Build:
         plan: what was asked.
         weights: facts about the reference.
         weights_sha256: of the build's own safetensors.
+        reference: AP of the reference; empty where it was not judged.
         targets: in the plan's order.
         environment: versions and platform.
         finished: when, UTC, ISO 8601.
+        isolation: as asked.
     """
 
     plan: Plan
     weights: dict[str, Any]
     weights_sha256: str
+    reference: dict[str, Any]
     targets: list[TargetBuild]
     environment: dict[str, str]
     finished: str = ""
+    isolation: Isolation = "auto"
+
+    @property
+    def ran(self) -> list[str]:
+        """Target and stage of everything that was not taken from an earlier build."""
+        return [f"{build.target.id} {stage}" for build in self.targets for stage in build.seconds]
 
     def error(self) -> EdgesegError | None:
         """What the build ends with: a failed stage before a missed gate, that before a missing environment."""
@@ -84,7 +140,7 @@ class Build:
         return None
 
 
-def train(plan: Plan) -> Plan:
+def train(plan: Plan, *, force: bool = False) -> Plan:
     """Train the card's weights where it asks for that, or go on with a training that was cut off.
 
     Raises:
@@ -95,26 +151,22 @@ def train(plan: Plan) -> Plan:
         return plan
     from edgeseg.build.training import train_weights
 
-    return plan.with_weights(train_weights(plan.train_request()))
+    with locked(plan.folder, plan.scratch):
+        return plan.with_weights(train_weights(plan.train_request(), force=force))
 
 
-def execute(plan: Plan, listener: Listener = lambda *_: None) -> Build:
-    """Run the shared stage, then each target's.
+def execute(plan: Plan, options: ExecuteOptions | None = None, listener: Listener = lambda *_: None) -> Build:
+    """Run the shared stages, then each target's.
 
     Raises:
-        UsageError: the weights do not fit the card; no target could be built from them.
+        UsageError: the weights do not fit the card; another build works in the folder.
+        EnvironmentMissingError: a package that reading the weights needs is absent.
+        StageError: the reference could not be validated.
+        OutputError: the folder cannot be written.
     """
-    listener("", "weights", "")
-    result = run_stage(plan.weights_request(), import_weights, "card_invalid")
-    listener("", "weights", result.outcome)
-    if result.outcome != "passed":
-        kind = EnvironmentMissingError if result.outcome == "env_missing" else UsageError
-        raise kind(result.message, hint=result.hint)
-    weights = result.outputs["weights"]
-    shared = {"weights": weights, **_reference(plan, weights, listener)}
-    builds = [_build_target(plan, target, shared, listener) for target in plan.targets]
-    finished = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    return Build(plan, dict(result.facts), sha256_of(weights), builds, environment(), finished)
+    options = options or ExecuteOptions()
+    with locked(plan.folder, plan.scratch):
+        return _execute(plan, options, listener)
 
 
 def environment() -> dict[str, str]:
@@ -128,45 +180,129 @@ def environment() -> dict[str, str]:
     }
 
 
-def _reference(plan: Plan, weights: Path, listener: Listener) -> dict[str, Path]:
+def _execute(plan: Plan, options: ExecuteOptions, listener: Listener) -> Build:
+    weights, facts = _weights(plan, options, listener)
+    builds = [TargetBuild(target) for target in plan.targets]
+    places = [_place(build, options) for build in builds]
+    reference, numbers = _reference(plan, weights, options, listener, wanted=any(places))
+    shared = {"weights": weights, **reference}
+    pairs = [
+        (build, _run_of(plan, build, found, shared, options, listener))
+        for build, found in zip(builds, places, strict=True)
+        if found is not None
+    ]
+    room = Admission(options.jobs, available_memory_mb() if options.memory_mb is None else options.memory_mb)
+    with ThreadPoolExecutor(options.jobs) as pool:
+        done = [pool.submit(_stages, build, run, options, room) for build, run in pairs]
+        try:
+            for one in done:
+                one.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    for build, run in pairs:
+        _finish(build, run, options)
+    for build, found in zip(builds, places, strict=True):
+        if found is None:
+            listener(build.target.id, "", build.outcome)
+    finished = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return Build(plan, facts, sha256_of(weights), numbers, builds, environment(), finished, options.isolation)
+
+
+def _stages(build: TargetBuild, run: TargetRun, options: ExecuteOptions, room: Admission) -> None:
+    """All stages of a target that may run beside others'."""
+    with room.admitted(build.target.id, build.target.limits.memory_mb), _session(run, options) as session:
+        run.run(build, session, alone=False)
+
+
+def _finish(build: TargetBuild, run: TargetRun, options: ExecuteOptions) -> None:
+    """What runs alone: timing; then the gates, and the bundle of what its device has to finish."""
+    with _session(run, options) as session:
+        run.run(build, session, alone=True)
+    run.judge(build)
+    if run.deferral and build.outcome == "passed":
+        bundle_target(build, run)
+
+
+@contextlib.contextmanager
+def _session(run: TargetRun, options: ExecuteOptions) -> Any:
+    scratch = run.plan.scratch / run.target.id
+    session = options.session(run.environment, run.target, scratch, run.plan.readable())
+    with contextlib.closing(session):
+        yield session
+
+
+def _weights(plan: Plan, options: ExecuteOptions, listener: Listener) -> tuple[Path, dict[str, Any]]:
+    step = SHARED_STEPS["weights"]
+    listener("", step.name, "")
+    result = find_or_run(
+        plan.weights_request(),
+        lambda request: attempt(request, step.work, step.failure),
+        plan.scratch,
+        force=bool({step.name, "all"} & options.force),
+    )
+    listener("", step.name, "cached" if result.cached else result.outcome)
+    if not result.passed:
+        kind = EnvironmentMissingError if result.outcome == "env_missing" else UsageError
+        raise kind(result.message, hint=result.hint)
+    return result.outputs["weights"], dict(result.facts)
+
+
+def _reference(
+    plan: Plan, weights: Path, options: ExecuteOptions, listener: Listener, *, wanted: bool
+) -> tuple[dict[str, Path], dict[str, Any]]:
     """AP of the reference, where there are validation pictures and something to compare with it."""
-    if plan.validation is None or all(target.reason for target in plan.targets):
-        return {}
-    listener("", "reference", "")
-    request = StageRequest("reference", "", plan.folder, {"weights": weights}, plan.validation)
-    result = run_stage(request, validate_reference, "run_failed")
-    listener("", "reference", result.outcome)
-    if result.outcome != "passed":
+    if plan.validation is None or not wanted:
+        return {}, {}
+    step = SHARED_STEPS["reference"]
+    here = ProcessEnvironment("")
+    listener("", step.name, "")
+    limits = plan.card.card.limits
+    with contextlib.closing(options.session(here, None, plan.scratch, plan.readable())) as session:
+        result = find_or_run(
+            plan.reference_request(weights),
+            lambda request: session.run(request, step.failure, limits),
+            plan.scratch,
+            force=bool({step.name, "all"} & options.force),
+        )
+    listener("", step.name, "cached" if result.cached else result.outcome)
+    if not result.passed:
         raise StageError(result.outcome, f"AP of the reference: {result.message}", hint=result.hint)
-    return dict(result.outputs)
+    return dict(result.outputs), dict(result.facts)
 
 
-def _build_target(plan: Plan, target: ResolvedTarget, shared: Mapping[str, Path], listener: Listener) -> TargetBuild:
-    build = TargetBuild(target)
-    if target.reason:
-        from edgeseg.registry import entries
-
-        build.outcome, build.message = "env_missing", target.reason
-        build.hint = entries()[target.format].report.remedy
-        listener(target.id, "", build.outcome)
-        return build
-    parameters = plan.parameters(target)
-    for step in TARGET_STEPS:
-        files = {**shared, **({"artifact": build.artifact} if build.artifact else {})}
-        if not files.keys() >= set(step.inputs):
-            continue
-        listener(target.id, step.name, "")
-        inputs = {name: files[name] for name in step.inputs}
-        request = StageRequest(step.name, target.id, plan.target_folder(target), inputs, parameters[step.name])
-        result = run_stage(request, step.work, step.failure)
-        listener(target.id, step.name, result.outcome)
-        _take(build, step.name, result)
-        if result.outcome != "passed":
-            break
-    return build
+def _place(build: TargetBuild, options: ExecuteOptions) -> Place | None:
+    """Where a target's stages run; None after noting that there is nowhere."""
+    try:
+        place = options.place(build.target, options)
+    except EnvironmentMissingError as error:
+        build.fail("env_missing", error.message, error.hint)
+        return None
+    build.environment = {
+        "kind": place.environment.kind,
+        "description": place.environment.describe(),
+        "versions": dict(place.environment.versions),
+    }
+    return place
 
 
-def _take(build: TargetBuild, stage: str, result: StageResult) -> None:
-    build.stages[stage] = dict(result.facts)
-    build.outcome, build.message, build.hint = result.outcome, result.message, result.hint
-    build.artifact = result.outputs.get("artifact", build.artifact)
+def _run_of(
+    plan: Plan,
+    build: TargetBuild,
+    place: Place,
+    shared: dict[str, Path],
+    options: ExecuteOptions,
+    listener: Listener,
+) -> TargetRun:
+    target = registry.load(build.target.format)
+    return TargetRun(
+        plan=plan,
+        target=build.target,
+        environment=place.environment,
+        shared=shared,
+        force=options.force,
+        keep_going=options.keep_going,
+        deferral=place.deferral,
+        finished_by_device=bool(target.capabilities.compile_hardware),
+        listener=listener,
+    )

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from edgeseg.build.code_version import code_version
+from edgeseg.build.data_lists import DataList, data_list
 from edgeseg.build.stage import StageRequest
-from edgeseg.build.steps import TARGET_STEPS
+from edgeseg.build.training_request import train_request
 from edgeseg.card.resolve import THREE_WAYS, ResolvedCard, ResolvedTarget
 from edgeseg.data.pictures import drawn, pictures_of
-from edgeseg.errors import UsageError, did_you_mean
+from edgeseg.errors import EdgesegError, UsageError, did_you_mean
+from edgeseg.machine import read_machine
 from edgeseg.photos import shipped_photos
 from edgeseg.validate import MIN_PICTURES
 
@@ -22,6 +28,16 @@ VERIFY_PICTURES = 32
 """Pictures of the validation set that masks are compared on."""
 
 VERIFY_SEED = 0
+
+QUANTISED = ("int8", "w8a16")
+"""Precisions whose ranges are set on calibration pictures."""
+
+TIMED_PICTURES = 8
+TIMED_RUNS, TIMED_WARMUP = 30, 5
+"""Of the benchmark stage: enough for a median; `edgeseg benchmark` measures with more care."""
+
+SCRATCH = ".scratch"
+"""Folder below a build's own where stages work; whatever a kill leaves there, the next build removes."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +52,8 @@ class Plan:
         targets: what to build, in the card's order.
         pictures: what masks are compared on.
         pictures_from: where the pictures come from, in words.
-        validation: parameters of the stages that judge AP; None where there are too few annotated pictures.
+        validation: what AP is judged on; None where there are too few annotated pictures.
+        calibration: what quantised targets set their ranges on; None where the card's set is not there.
     """
 
     card: ResolvedCard
@@ -44,13 +61,19 @@ class Plan:
     weights: Path | None
     license: str
     targets: tuple[ResolvedTarget, ...]
-    pictures: tuple[Path, ...]
+    pictures: DataList
     pictures_from: str
-    validation: dict[str, Any] | None
+    validation: DataList | None
+    calibration: DataList | None = None
+
+    @property
+    def scratch(self) -> Path:
+        """Where stages work."""
+        return self.folder / SCRATCH
 
     def train_request(self) -> StageRequest:
         """The stage before all others, where the card trains its weights."""
-        return StageRequest("train", "", self.folder / "train", {}, {"card": self.card.content()})
+        return train_request(self.card, self.folder / "train")
 
     def with_weights(self, weights: Path) -> Plan:
         """The plan once its weights are trained."""
@@ -64,46 +87,56 @@ class Plan:
             "names": list(self.card.class_names),
             "license": self.license,
         }
-        return StageRequest("weights", "", self.folder, {"weights": self.weights}, parameters)
+        return StageRequest("weights", "", self.folder, {"weights": self.weights}, parameters, code=code_version())
+
+    def reference_request(self, weights: Path) -> StageRequest:
+        """AP of the reference, where there is a validation set."""
+        assert self.validation is not None  # noqa: S101 - asked by the caller
+        return StageRequest(
+            "reference", "", self.folder, {"weights": weights}, *self._validated_on(), code=code_version()
+        )
 
     def target_folder(self, target: ResolvedTarget) -> Path:
         """Where a target's results go."""
         return self.folder / target.id
 
-    def parameters(self, target: ResolvedTarget) -> dict[str, dict[str, Any]]:
-        """Stage name to its parameters, for one target."""
+    def readable(self) -> tuple[Path, ...]:
+        """Folders and files that stages read."""
+        data = [self.pictures, *(one for one in (self.validation, self.calibration) if one is not None)]
+        found = {self.folder}
+        for one in data:
+            found |= {path.parent for path in one.pictures}
+            found |= {path.parent for path in (one.annotations,) if path is not None}
+        return tuple(sorted(found))
+
+    def parameters(self, target: ResolvedTarget) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+        """Stage name to its parameters and its places, for one target."""
         stem = f"{self.card.card.name}-{target.format}-{target.precision}"
+        pictures = [str(path) for path in self.pictures.pictures]
+        machine = dataclasses.asdict(read_machine())
+        export = {
+            "format": target.format,
+            "precision": target.precision,
+            "image_size": list(self.card.image_size),
+            "options": target.option_values(),
+            "stem": stem,
+        }
+        timed = {"runs": TIMED_RUNS, "warmup": TIMED_WARMUP, "machine": machine, "data": self.pictures.key()}
         return {
-            "export": {
-                "format": target.format,
-                "precision": target.precision,
-                "image_size": list(self.card.image_size),
-                "options": target.option_values(),
-                "stem": stem,
-                "card_sha256": self.card.sha256,
-            },
-            "inspect": {},
-            "verify": {
-                "gates": target.gates.model_dump(exclude_none=True),
-                "pictures": [str(path) for path in self.pictures],
-            },
-            "validate": {**(self.validation or {}), "gates": target.gates.model_dump(exclude_none=True)},
+            "export": ({**export, "card_sha256": _part_sha256(self.card, export)}, {}),
+            "compile": ({"format": target.format, "options": target.option_values()}, {}),
+            "inspect": ({}, {}),
+            "verify": ({"data": self.pictures.key()}, {"pictures": pictures}),
+            "validate": self._validated_on() if self.validation is not None else ({}, {}),
+            "benchmark": (timed, {"pictures": pictures[:TIMED_PICTURES]}),
         }
 
-    def lines(self) -> list[str]:
-        """What will run, for people: one line a stage."""
-        lines = []
-        if self.weights is None:
-            start = self.card.weights or "fresh weights"
-            lines.append(f"train     from {start}, in {self.folder / 'train'}")
-        lines.append(f"weights   {self.weights or 'trained'} -> {self.folder / 'weights.safetensors'}")
-        if self.validation is not None:
-            lines.append(f"reference AP on {self.validation['pictures']} pictures")
-        for target in self.targets:
-            available = {"weights", "artifact"} | ({"reference"} if self.validation is not None else set())
-            steps = ", ".join(step.name for step in TARGET_STEPS if set(step.inputs) <= available)
-            lines.append(f"{target.id:<16} " + (steps if not target.reason else f"env_missing: {target.reason}"))
-        return [*lines, f"verify on {len(self.pictures)} pictures ({self.pictures_from})", "report"]
+    def _validated_on(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        assert self.validation is not None  # noqa: S101 - asked by the callers
+        return (
+            {"image_size": list(self.card.image_size), "data": self.validation.key()},
+            {"annotations": str(self.validation.annotations), "images": str(self.validation.images or "")},
+        )
 
 
 def make_plan(card: ResolvedCard, *, weights_given: bool, only: Sequence[str] = (), output: Path | None = None) -> Plan:
@@ -117,6 +150,7 @@ def make_plan(card: ResolvedCard, *, weights_given: bool, only: Sequence[str] = 
 
     Raises:
         UsageError: `only` names no target of the card; or it trains, and its data is not named or not there.
+        SourceError: a picture that it would read cannot be read.
     """
     trains = card.card.train is not None and not weights_given
     if trains and card.data.train is None:
@@ -133,10 +167,18 @@ def make_plan(card: ResolvedCard, *, weights_given: bool, only: Sequence[str] = 
         weights=None if trains else card.weights,
         license="" if weights_given else card.card.license,
         targets=_chosen(card.targets, only),
-        pictures=tuple(pictures),
+        pictures=pictures,
         pictures_from=origin,
         validation=validation,
+        calibration=_calibration(card, _chosen(card.targets, only)),
     )
+
+
+def _part_sha256(card: ResolvedCard, export: Mapping[str, Any]) -> str:
+    """Of what an artifact depends on in its card: a gate or another target does not change it."""
+    model = card.card.model.model_dump(mode="json")
+    text = json.dumps({"name": card.card.name, "model": model, **export}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _chosen(targets: tuple[ResolvedTarget, ...], only: Sequence[str]) -> tuple[ResolvedTarget, ...]:
@@ -147,7 +189,7 @@ def _chosen(targets: tuple[ResolvedTarget, ...], only: Sequence[str]) -> tuple[R
     return tuple(t for t in targets if not only or {t.id, t.format, t.device} & set(only))
 
 
-def _pictures(card: ResolvedCard) -> tuple[list[Path], str, dict[str, Any] | None]:
+def _pictures(card: ResolvedCard) -> tuple[DataList, str, DataList | None]:
     """What masks are compared on, where it is from, and what AP is judged on.
 
     The card's validation set where it is there, else the photos that ship with edgeseg, which have no annotations.
@@ -161,16 +203,26 @@ def _pictures(card: ResolvedCard) -> tuple[list[Path], str, dict[str, Any] | Non
                 "data.val %s is not there: masks are compared on the photos shipped with edgeseg, and AP is not judged",
                 val.annotations,
             )
-        return shipped_photos(), "shipped with edgeseg", None
+        return data_list("verify", shipped_photos()), "shipped with edgeseg", None
     found = pictures_of(val.annotations, val.images)
     validation = None
     if len(found) < MIN_PICTURES:
         logger.warning("data.val has %d pictures: AP retention needs %d and is not judged", len(found), MIN_PICTURES)
     elif val.annotations.is_file():
-        validation = {
-            "annotations": str(val.annotations),
-            "images": str(val.images or ""),
-            "image_size": list(card.image_size),
-            "pictures": len(found),
-        }
-    return drawn(found, VERIFY_PICTURES, VERIFY_SEED), f"of data.val, seed {VERIFY_SEED}", validation
+        validation = data_list("val", found, val.annotations, val.images)
+    chosen = data_list("verify", drawn(found, VERIFY_PICTURES, VERIFY_SEED))
+    return chosen, f"of data.val, seed {VERIFY_SEED}", validation
+
+
+def _calibration(card: ResolvedCard, targets: tuple[ResolvedTarget, ...]) -> DataList | None:
+    """The calibration pictures, where a target needs them and their set is there; else such a target says so itself."""
+    source, asked = card.data.calibration, card.card.data.calibration
+    quantised = any(target.precision in QUANTISED for target in targets)
+    if not quantised or source is None or not source.annotations.exists():
+        return None
+    try:
+        found = pictures_of(source.annotations, source.images)
+        return data_list("calibration", drawn(found, asked.images, asked.seed), source.annotations, source.images)
+    except EdgesegError as error:
+        logger.warning("the calibration set is left out: %s", error)
+        return None

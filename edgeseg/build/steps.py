@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from edgeseg import registry
 from edgeseg.build.stage import StageRequest, StageResult, Work
-from edgeseg.build.validation import validate_artifact
+from edgeseg.build.timing import time_artifact
+from edgeseg.build.validation import validate_artifact, validate_reference
 from edgeseg.errors import StageError, UsageError
 from edgeseg.export import write_sidecar
 from edgeseg.files import write_atomically
-from edgeseg.gates import Gates
 from edgeseg.predict import load
 from edgeseg.report.schema import verify_json
 from edgeseg.sources import open_sources
 from edgeseg.target import Artifact, ExportRequest
-from edgeseg.verify import VerifyOptions, verify
+from edgeseg.verify import verify
 
 
 @dataclass(frozen=True)
@@ -28,14 +30,18 @@ class Step:
     Attributes:
         name: of the stage.
         work: its function.
-        failure: the outcome word where it raises.
+        failure: the outcome word where it raises or its process breaks.
         inputs: names of the files that it reads; it runs only where all of them are there.
+        alone: whether nothing else may run beside it, since it is timed.
+        on_device: whether it opens the artifact, which some targets can do on their device only.
     """
 
     name: str
     work: Work
     failure: str
     inputs: tuple[str, ...]
+    alone: bool = False
+    on_device: bool = False
 
 
 def import_weights(request: StageRequest) -> StageResult:
@@ -84,7 +90,16 @@ def export_artifact(request: StageRequest) -> StageResult:
             card_sha256=want["card_sha256"],
         )
     )
-    # No output of the stage: `verify` adds the parity that it finds.
+    # No output of the stage: the build adds the parity that it finds.
+    write_sidecar(artifact)
+    return StageResult(outputs={"artifact": artifact.path}, facts=_tools(artifact))
+
+
+def compile_artifact(request: StageRequest) -> StageResult:
+    """The portable graph to what its device runs. Parameters: format."""
+    path = request.inputs["artifact"]
+    target = registry.load_usable(request.parameters["format"])
+    artifact = target.finish(Artifact(path, target.read_metadata(path)), request.folder)
     write_sidecar(artifact)
     return StageResult(outputs={"artifact": artifact.path}, facts=_tools(artifact))
 
@@ -101,7 +116,7 @@ def inspect_artifact(request: StageRequest) -> StageResult:
 
 
 def verify_artifact(request: StageRequest) -> StageResult:
-    """Tensors and masks against the reference. Parameters: pictures, gates."""
+    """Tensors and masks against the reference, measured: gates are judged later. Places: pictures."""
     path = request.inputs["artifact"]
     try:
         artifact = load(path)
@@ -110,32 +125,47 @@ def verify_artifact(request: StageRequest) -> StageResult:
             "load_failed", f"{path.name} does not load: {error}", hint="see the target's README"
         ) from error
     with artifact, load(request.inputs["weights"]) as reference:
-        options = VerifyOptions(gates=Gates(**request.parameters["gates"]))
-        report = verify(reference, artifact, open_sources(list(request.parameters["pictures"])), options)
+        report = verify(reference, artifact, open_sources(list(request.places["pictures"])))
     content = verify_json(report, request.folder / "verify")
+    for row in content["worst"]:
+        # The folder is scratch, and a build's folder may move.
+        row["picture"] = Path(row["picture"]).relative_to(request.folder).as_posix() if row["picture"] else ""
+    content.update(artifact=path.name, reference=request.inputs["weights"].name)
     written = request.folder / "verify.json"
     write_atomically(written, (json.dumps(content, indent=1) + "\n").encode())
-    write_sidecar(Artifact(path, artifact.metadata), {"points": content["points"], "masks": content["masks"]})
-    if report.passed:
-        return StageResult(outputs={"report": written}, facts=content)
-    message, hint = "; ".join(report.failures), "; ".join(report.diagnosis)
-    return StageResult("parity_failed", message, hint, {"report": written}, content)
+    measured = {key: value for key, value in content.items() if key not in ("passed", "gates", "not_judged")}
+    return StageResult(outputs={"report": written}, facts=measured)
 
+
+SHARED_STEPS: Mapping[str, Step] = {
+    "weights": Step("weights", import_weights, "card_invalid", ("weights",)),
+    "reference": Step("reference", validate_reference, "run_failed", ("weights",)),
+}
+"""What all targets share."""
 
 TARGET_STEPS: tuple[Step, ...] = (
     Step("export", export_artifact, "export_failed", ("weights",)),
+    Step("compile", compile_artifact, "compile_failed", ("artifact",), on_device=True),
     Step("inspect", inspect_artifact, "inspect_failed", ("artifact",)),
-    Step("verify", verify_artifact, "run_failed", ("weights", "artifact")),
-    Step("validate", validate_artifact, "run_failed", ("artifact", "reference")),
+    Step("verify", verify_artifact, "run_failed", ("weights", "artifact"), on_device=True),
+    Step("validate", validate_artifact, "run_failed", ("artifact", "reference"), on_device=True),
+    Step("benchmark", time_artifact, "run_failed", ("artifact",), alone=True, on_device=True),
 )
-"""What every target runs through, in order; `reference` is there where the card has enough validation pictures."""
+"""What every target runs through, in order; `reference` is there where the card has enough validation pictures, and
+`compile` runs for targets whose artifact is finished by their device's own compiler."""
+
+STEPS: Mapping[str, Step] = {**SHARED_STEPS, **{step.name: step for step in TARGET_STEPS}}
 
 
 def _tools(artifact: Artifact) -> dict[str, Any]:
     metadata = dataclasses.asdict(artifact.metadata)
     kept = ("head", "dynamic", "batch", "tool_versions", "license", "options")
-    size = artifact.path.stat().st_size if artifact.path.is_file() else 0
-    return {**{key: metadata[key] for key in kept}, "artifact_mb": round(size / 1e6, 3)}
+    return {**{key: metadata[key] for key in kept}, "artifact_mb": round(artifact_bytes(artifact.path) / 1e6, 3)}
+
+
+def artifact_bytes(path: Path) -> int:
+    """Size of a file, or of all files below a folder."""
+    return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
 
 
 def _names_problem(found: tuple[str, ...], wanted: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""The stages that judge AP: of the reference, once, then the retention of each artifact."""
+"""The stages that measure AP: of the reference, once, then the retention of each artifact."""
 
 from __future__ import annotations
 
@@ -7,22 +7,14 @@ from pathlib import Path
 from edgeseg.build.stage import StageRequest, StageResult
 from edgeseg.data.dataset import Dataset
 from edgeseg.data.open import open_dataset
-from edgeseg.gates import Gates, judge
 from edgeseg.metrics.matching import load_matches, save_matches
 from edgeseg.predict import load
-from edgeseg.report.schema import gate_json, plain
+from edgeseg.report.schema import plain
 from edgeseg.validate import Metrics, retention_of, validate
-
-_HINTS = {
-    "ap_retention_min": "another precision, or more calibration pictures",
-    "mask_ap_min": "train longer, or on more pictures",
-    "mask_ap50_min": "train longer, or on more pictures",
-}
-"""Gates that are judged here, and what to do where one is missed."""
 
 
 def validate_reference(request: StageRequest) -> StageResult:
-    """AP of the reference. Parameters: annotations, images, image_size, pictures."""
+    """AP of the reference. Parameters: image_size, data. Places: annotations, images."""
     height, width = request.parameters["image_size"]
     with load(request.inputs["weights"]) as model:
         metrics = validate(model, _dataset(request), image_size=(height, width))
@@ -32,7 +24,7 @@ def validate_reference(request: StageRequest) -> StageResult:
 
 
 def validate_artifact(request: StageRequest) -> StageResult:
-    """AP of an artifact and its retention, judged. Parameters: those of the reference, and gates."""
+    """AP of an artifact and its retention, measured. Parameters and places: those of the reference."""
     with load(request.inputs["artifact"]) as model:
         metrics = validate(model, _dataset(request))
         whose = ("weights.safetensors", model.metadata.weights_sha256)
@@ -41,24 +33,13 @@ def validate_artifact(request: StageRequest) -> StageResult:
         retention_of(kind, reference[kind], found, whose)
         for kind, found in (("box", metrics.box_matches), ("mask", metrics.matches))
     ]
-    values = (retained[1].value, metrics.seg.map, metrics.seg.map50)
-    measured = dict(zip(_HINTS, values, strict=True))
-    gates = judge(Gates(**request.parameters["gates"]), measured)
-    facts = {
-        **_numbers(metrics),
-        "gates": [gate_json(gate) for gate in gates],
-        "retention": [plain(vars(one)) for one in retained],
-    }
-    failed = [gate for gate in gates if not gate.met]
-    if failed:
-        message = "; ".join(f"{gate.name} {gate.limit:g}: found {gate.value:.4f}" for gate in failed)
-        return StageResult("metric_failed", message, _HINTS[failed[0].name], facts=facts)
-    return StageResult(facts=facts)
+    facts = {"ap_retention": plain(retained[1].value), "retention": [plain(vars(one)) for one in retained]}
+    return StageResult(facts={**_numbers(metrics), **facts})
 
 
 def _dataset(request: StageRequest) -> Dataset:
-    images = request.parameters["images"]
-    return open_dataset(Path(request.parameters["annotations"]), images=Path(images) if images else None)
+    images = request.places["images"]
+    return open_dataset(Path(request.places["annotations"]), images=Path(images) if images else None)
 
 
 def _numbers(metrics: Metrics) -> dict[str, object]:

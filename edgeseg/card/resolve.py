@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from edgeseg.card.classes import COCO80
 from edgeseg.card.data_paths import DataPaths, data_paths
 from edgeseg.card.document import KeyPath
+from edgeseg.card.limits import Limits
 from edgeseg.card.load import LoadedCard, combined
 from edgeseg.card.mistakes import note
 from edgeseg.card.schema import Card, CardTarget
@@ -45,6 +46,7 @@ class ResolvedTarget:
         gates: the card's over the defaults of the precision.
         registered: whether this installation has the target.
         reason: why it cannot be built in this interpreter; empty where it can.
+        limits: of its stages.
     """
 
     index: int
@@ -56,6 +58,7 @@ class ResolvedTarget:
     gates: Gates
     registered: bool
     reason: str = ""
+    limits: Limits = field(default_factory=Limits)
 
     def option_values(self) -> dict[str, Any]:
         """The options as plain values, defaults written out where the target is registered."""
@@ -228,6 +231,7 @@ def _resolve_target(loaded: LoadedCard, index: int, errors: list[CardError]) -> 
         gates=gates_for(precision, asked.gates),
         registered=entry.target is not None,
         reason="; ".join(entry.report.problems),
+        limits=asked.limits or loaded.card.limits,
     )
 
 

@@ -13,6 +13,7 @@ from pydantic import Discriminator, Field, Strict, Tag, field_validator, model_v
 from pydantic_core import PydanticCustomError
 from typing_extensions import Self
 
+from edgeseg.card.limits import Limits
 from edgeseg.card.train import Section, Train
 from edgeseg.devices import catalogue
 from edgeseg.gates import Gates
@@ -133,6 +134,7 @@ class CardTarget(Section):
     name: str | None = Field(
         None, pattern=NAME_PATTERN, description="name of this target's results; default: <format>-<precision>"
     )
+    limits: Limits | None = Field(None, description="limits of this target's stages; default: those of the card")
 
     @model_validator(mode="after")
     def _device_or_format(self) -> Self:
@@ -155,6 +157,7 @@ class Card(Section):
     weights: Weights | None = Field(None, description="trained weights; absent: trained from scratch")
     data: Data = Field(default_factory=Data, description="where pictures and annotations lie")
     train: Train | None = Field(None, description="how to train; absent: the weights are used as they are")
+    limits: Limits = Field(default_factory=Limits, description="what a stage may use, and how long it may take")
     targets: Annotated[tuple[CardTarget, ...], Strict(False), Field(min_length=1, max_length=100)] = Field(
         description="what to build: a list of {device: ...} or {format: ...}"
     )

@@ -26,13 +26,18 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "export": ("edgeseg.cli.export", "Export a model to one format."),
     "predict": ("edgeseg.cli.predict", "Segment pictures, videos, cameras with weights or any artifact."),
     "verify": ("edgeseg.cli.verify", "Prove an artifact's tensors and masks against the reference."),
+    "bundle": ("edgeseg.cli.bundle", "Pack an artifact for a device that finishes and verifies it."),
     "val": ("edgeseg.cli.val", "Box and mask AP of weights or any artifact on an annotated data set."),
     "benchmark": ("edgeseg.cli.benchmark", "Time a model, or every artifact of a build beside its reference."),
+    "report": ("edgeseg.cli.report", "Write a build's reports again, with results from devices."),
     "data": ("edgeseg.cli.data", "Convert, check, split or draw data sets."),
     "card": ("edgeseg.cli.card", "Check or show a model card, print its JSON Schema."),
     "weights": ("edgeseg.cli.weights", "Import a checkpoint safely; show what weights hold."),
     "targets": ("edgeseg.cli.targets", "List the formats and what is usable here."),
+    "cache": ("edgeseg.cli.cache", "List and prune what builds and data sets left on disk."),
+    "stage": ("edgeseg.cli.stage", "Run one stage of a build from its request file."),
     "devices": ("edgeseg.cli.devices", "List the boards, phones and browsers that a card may name."),
+    "doctor": ("edgeseg.cli.doctor", "Say what this machine has, what is missing and how to mend it."),
 }
 """Command name to module (which has a `command`) and the line that `--help` shows."""
 

@@ -1,70 +1,133 @@
-"""`edgeseg build`: a card to verified artifacts and a report."""
+"""`edgeseg build`: cards to verified artifacts and a report."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgeseg.cli.output import emit_json, is_quiet, verbosity
 
 if TYPE_CHECKING:
-    from edgeseg.build.execute import Build
+    from edgeseg.build.execute import Build, ExecuteOptions
+    from edgeseg.build.plan import Plan
 
 
 @click.command()
-@click.argument("card", type=click.Path(path_type=Path))
+@click.argument("card", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--weights", type=click.Path(path_type=Path), help="Build from these; nothing is trained.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Folder of the results [default: runs/<name>].")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the card.")
 @click.option("--only", multiple=True, metavar="TARGET", help="Build this target only: id, format or device.")
-@click.option("--dry-run", is_flag=True, help="Print what would run, and stop.")
+@click.option(
+    "--isolation",
+    type=click.Choice(["auto", "process", "venv", "docker"]),
+    default="auto",
+    help="Where targets run: here, in their venv, in their image [default: the first of these that is there].",
+)
+@click.option("--engine", default="", help="Command of the container engine [default: docker or podman].")
+@click.option("--executor", type=click.Choice(["local", "ray"]), default="local", help="On this machine, or a cluster.")
+@click.option(
+    "--jobs", type=click.IntRange(1), default=1, help="Targets at once, as far as memory allows [default: 1]."
+)
+@click.option("--force", multiple=True, metavar="STAGE", help="Run this stage in any case; all for every one.")
+@click.option("--keep-going", is_flag=True, help="After a failed stage run those of its target that still can run.")
+@click.option("--sign", type=click.Path(path_type=Path), metavar="KEY", help="Sign build.json with this SSH key.")
+@click.option("--dry-run", is_flag=True, help="Print what would run and why, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print build.json.")
 @verbosity
-def command(  # noqa: PLR0913 - one parameter per option of the command line
-    card: Path,
-    weights: Path | None,
-    output: Path | None,
-    overrides: tuple[str, ...],
-    only: tuple[str, ...],
-    dry_run: bool,
-    as_json: bool,
-) -> None:
-    """Build every target of CARD: train, export, inspect, verify against PyTorch, report.
+def command(card: tuple[Path, ...], **asked: Any) -> None:
+    """Build every target of each CARD: train, export, inspect, verify against PyTorch, time, judge, report.
 
-    A card with a `train` section trains first, from its own weights or from fresh ones; a training that was cut off
-    goes on. With --weights nothing is trained.
+    What was built before and has not changed is not built again. A card with a `train` section trains first; with
+    --weights nothing is trained.
     """
+    from edgeseg.errors import UsageError
+
+    if len(card) > 1 and asked["output"] is not None:
+        raise UsageError("--output names the folder of one card", hint="leave it out: each card has runs/<name>")
+    plans = [_plan(path, asked) for path in card]
+    options = _options(asked)
+    if asked["dry_run"]:
+        from edgeseg.build.explain import plan_lines
+
+        for plan in plans:
+            click.echo("\n".join(plan_lines(plan, options)))
+        return
+    builds = _build_all(plans, options, ray=asked["executor"] == "ray")
+    _conclude(builds, asked["sign"], as_json=asked["as_json"])
+
+
+def _plan(card: Path, asked: dict[str, Any]) -> Plan:
     from edgeseg.build.plan import make_plan
     from edgeseg.card.load import load_card
     from edgeseg.card.resolve import resolve
 
-    resolved = resolve(load_card(card, overrides), weights=weights)
-    plan = make_plan(resolved, weights_given=weights is not None, only=only, output=output)
-    if dry_run:
-        click.echo("\n".join(plan.lines()))
-        return
+    resolved = resolve(load_card(card, asked["overrides"]), weights=asked["weights"])
+    given = asked["weights"] is not None
+    return make_plan(resolved, weights_given=given, only=asked["only"], output=asked["output"])
+
+
+def _options(asked: dict[str, Any]) -> ExecuteOptions:
+    from edgeseg.build.execute import ExecuteOptions
+    from edgeseg.build.steps import STEPS
+    from edgeseg.errors import UsageError, did_you_mean
+
+    known = {*STEPS, "train", "gates", "bundle", "all"}
+    for stage in asked["force"]:
+        if stage not in known:
+            raise UsageError(f"--force {stage}: there is no such stage", hint=did_you_mean(stage, known))
+    return ExecuteOptions(
+        isolation=asked["isolation"],
+        engine=asked["engine"],
+        jobs=asked["jobs"],
+        force=frozenset(asked["force"]),
+        keep_going=asked["keep_going"],
+    )
+
+
+def _build_all(plans: list[Plan], options: ExecuteOptions, *, ray: bool) -> list[Build]:
     from rich.console import Console
 
     from edgeseg.build.execute import execute, train
-    from edgeseg.report.build_report import build_json, write_reports
 
     # It shows its own progress.
-    plan = train(plan)
+    plans = [train(plan, force=bool({"train", "all"} & options.force)) for plan in plans]
     console = Console(stderr=True)
     with console.status("building") as status:
         if is_quiet() or not console.is_terminal:
             status.stop()
-        build = execute(plan, lambda target, stage, outcome: _tell(status, target, stage, outcome))
-        _, page = write_reports(build)
+
+        def tell(target: str, stage: str, outcome: str) -> None:
+            _tell(status, target, stage, outcome)
+
+        if ray:
+            from edgeseg.build.ray_cluster import execute_on_cluster
+
+            return execute_on_cluster(plans, options, tell)
+        return [execute(plan, options, tell) for plan in plans]
+
+
+def _conclude(builds: list[Build], key: Path | None, *, as_json: bool) -> None:
+    """Write the reports, show them, and end with the worst of the builds' errors."""
+    from edgeseg.cli.build_table import print_build
+    from edgeseg.report.build_report import build_json, write_reports
+
+    for build in builds:
+        written, page = write_reports(build)
+        if key is not None:
+            from edgeseg.signature import sign
+
+            sign(written, key)
+        if not as_json:
+            print_build(build, page)
     if as_json:
-        emit_json(build_json(build))
-    else:
-        _print(build, page)
-    error = build.error()
-    if error is not None:
-        raise error
+        contents = [build_json(build) for build in builds]
+        emit_json(contents[0] if len(contents) == 1 else contents)
+    errors = [error for build in builds if (error := build.error()) is not None]
+    if errors:
+        raise next((error for code in (4, 5, 3) for error in errors if error.exit_code == code), errors[0])
 
 
 def _tell(status: object, target: str, stage: str, outcome: str) -> None:
@@ -76,36 +139,5 @@ def _tell(status: object, target: str, stage: str, outcome: str) -> None:
     if isinstance(status, Status):
         status.update(what)
     if outcome:
-        logging.getLogger("edgeseg").info("%s: %s", what, outcome)
-
-
-def _print(build: Build, page: Path) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("target", "outcome", "mask IoU min", "median", "score error", "box error px", "MB", box=None)
-    for target in build.targets:
-        verified = target.stages.get("verify", {})
-        masks, points = verified.get("masks", {}), verified.get("points", {})
-        table.add_row(
-            target.target.id,
-            target.outcome,
-            _number(masks.get("mask_iou_min"), ".4f"),
-            _number(masks.get("mask_iou_median"), ".4f"),
-            _number(points.get("score_error_max"), ".1e"),
-            _number(points.get("box_error_px_max"), ".4f"),
-            _number(target.stages.get("export", {}).get("artifact_mb"), ".1f"),
-        )
-    console = Console(markup=False, highlight=False)
-    if not console.is_terminal:
-        # A log has no width: names must not be cut.
-        console.width = max(console.width, 140)
-    console.print(table)
-    plan = build.plan
-    instances = max((t.stages.get("verify", {}).get("masks", {}).get("matched", 0) for t in build.targets), default=0)
-    console.print(f"{len(plan.pictures)} pictures ({plan.pictures_from}), {instances} instances matched")
-    console.print(f"report: {page}", soft_wrap=True)
-
-
-def _number(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)
+        level = logging.DEBUG if outcome == "cached" else logging.INFO
+        logging.getLogger("edgeseg").log(level, "%s: %s", what, outcome)

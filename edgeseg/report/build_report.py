@@ -1,17 +1,19 @@
-"""`build.json` and `report.html` of a finished build."""
+"""`build.json` of a finished build, and the reports made of it."""
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-from edgeseg.build.execute import Build, TargetBuild
+from edgeseg.build.data_lists import DataList
+from edgeseg.build.execute import Build
 from edgeseg.build.plan import Plan
+from edgeseg.build.target_build import TargetBuild
 from edgeseg.card.data_paths import ROOT_VARIABLE
 from edgeseg.card.overrides import from_anywhere
 from edgeseg.files import sha256_of, write_atomically
+from edgeseg.report.rerender import write_reports_of
 
 REPORT_SCHEMA = 1
 
@@ -24,8 +26,12 @@ def build_json(build: Build) -> dict[str, Any]:
         "schema": REPORT_SCHEMA,
         "name": card.card.name,
         "finished": build.finished,
-        "command": command(plan),
-        "card": {"path": str(card.path), "sha256": card.sha256},
+        "command": command(plan, build.isolation),
+        "card": {
+            "path": str(card.path.absolute()),
+            "sha256": card.sha256,
+            "file_sha256": sha256_of(card.path) if card.path.is_file() else "",
+        },
         "family": card.card.model.family,
         "scale": card.card.model.scale,
         "image_size": list(card.image_size),
@@ -36,27 +42,27 @@ def build_json(build: Build) -> dict[str, Any]:
             "sha256": build.weights_sha256,
             "license": build.weights.get("license", ""),
             "from": str(plan.weights),
+            "from_sha256": sha256_of(plan.weights) if plan.weights is not None else "",
             "source": {key: value for key, value in build.weights.items() if key != "license"},
         },
-        "pictures": {"count": len(plan.pictures), "from": plan.pictures_from},
+        "pictures": {"count": len(plan.pictures.pictures), "from": plan.pictures_from},
+        "data": [one.summary() for one in _lists(plan)],
+        "reference": build.reference,
         "targets": [_target(target, plan.folder) for target in build.targets],
         "environment": build.environment,
     }
 
 
 def write_reports(build: Build) -> tuple[Path, Path]:
-    """Write `build.json` and `report.html` into the build's folder; returns their paths."""
-    from edgeseg.report.html import render
-
+    """Write `build.json`, `report.html`, `report.md` and the lists of data; returns the paths of the first two."""
     folder = build.plan.folder
-    content = build_json(build)
-    as_json, as_html = folder / "build.json", folder / "report.html"
-    write_atomically(as_json, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
-    write_atomically(as_html, render(content, folder).encode())
+    for one in _lists(build.plan):
+        write_atomically(folder / "data" / f"{one.name}.json", (json.dumps(one.rows(), indent=0) + "\n").encode())
+    as_json, as_html, _ = write_reports_of(build_json(build), folder)
     return as_json, as_html
 
 
-def command(plan: Plan) -> list[str]:
+def command(plan: Plan, isolation: str = "auto") -> list[str]:
     """The command line that repeats a build from any folder, argument by argument."""
     card = plan.card
     words = ["edgeseg", "build", str(card.path.absolute())]
@@ -65,6 +71,7 @@ def command(plan: Plan) -> list[str]:
     words += [word for override in card.overrides for word in ("--set", from_anywhere(override))]
     if len(plan.targets) < len(card.targets):
         words += [word for target in plan.targets for word in ("--only", target.id)]
+    words += ["--isolation", isolation] if isolation != "auto" else []
     words += ["--output", str(plan.folder)]
     if card.card.data.root is None and card.data.root != card.path.absolute().parent.resolve():
         words = ["env", f"{ROOT_VARIABLE}={card.data.root}", *words]
@@ -81,9 +88,14 @@ def _target(build: TargetBuild, folder: Path) -> dict[str, Any]:
         "outcome": build.outcome,
         "message": build.message,
         "hint": build.hint,
+        "log": build.log,
+        "skipped": build.skipped,
+        "environment": build.environment,
+        "seconds": build.seconds,
         "gates": target.gates.model_dump(exclude_none=True),
         "artifact": _artifact(build.artifact, folder) if build.artifact is not None else None,
-        "stages": _portable(build.stages, f"{folder}{os.sep}"),
+        "bundle": _artifact(build.bundle, folder) if build.bundle is not None else None,
+        "stages": _placed(build.stages, target.id),
     }
 
 
@@ -100,10 +112,14 @@ def _artifact(path: Path, folder: Path) -> dict[str, Any]:
     return {"path": relative, "bytes": sum(file["bytes"] for file in files.values()), "sha256": "", "files": files}
 
 
-def _portable(value: Any, prefix: str) -> Any:
-    """`value` with every path under `prefix` made relative, so that the folder can move."""
-    if isinstance(value, dict):
-        return {key: _portable(item, prefix) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_portable(item, prefix) for item in value]
-    return Path(value.removeprefix(prefix)).as_posix() if isinstance(value, str) and value.startswith(prefix) else value
+def _placed(stages: dict[str, dict[str, Any]], target: str) -> dict[str, dict[str, Any]]:
+    """The stages' facts; pictures, which a stage names in its own folder, named in the build's."""
+    worst = stages.get("verify", {}).get("worst")
+    if not worst:
+        return stages
+    rows = [{**row, "picture": row["picture"] and f"{target}/{row['picture']}"} for row in worst]
+    return {**stages, "verify": {**stages["verify"], "worst": rows}}
+
+
+def _lists(plan: Plan) -> list[DataList]:
+    return [one for one in (plan.pictures, plan.validation, plan.calibration) if one is not None]

@@ -56,7 +56,7 @@ OUTCOMES: Mapping[str, OutcomeWords] = {
     "compile_failed": OutcomeWords("failed", "compiling failed", "the vendor's compiler stopped"),
     "inspect_failed": OutcomeWords("failed", "not as asked", "the artifact is not what the card asks for"),
     "load_failed": OutcomeWords("failed", "does not load", "its runtime refuses the artifact"),
-    "run_failed": OutcomeWords("failed", "does not run", "the comparison with the reference stopped"),
+    "run_failed": OutcomeWords("failed", "does not run", "its comparison, validation or timing stopped"),
     "deferred": OutcomeWords("open", "to finish on its device", "what is left to do needs the device itself"),
     "env_missing": OutcomeWords("open", "not built here", "a package, tool or device that it needs is absent"),
     "skipped": OutcomeWords("open", "skipped", "it was not attempted"),
@@ -81,6 +81,20 @@ GATES: Mapping[str, GateWords] = {
     "peak_rss_mb_max": GateWords("peak memory", "MB", _LATENCY),
 }
 """Every field of `edgeseg.gates.Gates`."""
+
+ENVIRONMENTS: Mapping[str, str] = {
+    "process": "the Python that ran the build",
+    "venv": "a venv of the target's own",
+    "docker": "a container image",
+}
+"""Every kind of `edgeseg.environments.contract.Environment`."""
+
+DATA_LISTS: Mapping[str, str] = {
+    "verify": "Pictures compared",
+    "val": "Pictures validated on",
+    "calibration": "Pictures for calibration",
+}
+"""Every name of a list of data in `build.json`."""
 
 
 def words_for(table: Mapping[str, Words], name: str, what: str) -> Words:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeseg.build.execute import train
+from edgeseg.build.execute import ExecuteOptions, train
+from edgeseg.build.explain import plan_lines
 from edgeseg.build.plan import Plan, make_plan
 from edgeseg.errors import UsageError
 from edgeseg.model.weights import load_weights
@@ -27,7 +28,7 @@ def test_a_card_with_a_train_section_trains_once(shapes: Path, tmp_path: Path) -
     card = write_card(tmp_path / "card.yaml", shapes, {"epochs": 1})
     planned = plan(card, tmp_path / "out")
     assert planned.weights is None
-    assert planned.lines()[0].startswith("train ")
+    assert next(plan_lines(planned, ExecuteOptions())).startswith("train ")
     first = train(planned)
     assert first.weights == tmp_path / "out/train/weights/best.safetensors"
     assert load_weights(first.weights).metadata.names == CLASSES

@@ -35,12 +35,15 @@ def tensor(name: str, error: float | None, sqnr_db: float | None, cosine: float 
     }
 
 
+GATES = [
+    {"name": "score_error_max", "limit": 1e-4, "value": 7.867813e-06, "margin": 9.2132e-05, "met": True},
+    {"name": "mask_iou_min", "limit": 0.99, "value": 0.98125, "margin": -0.00875, "met": False},
+]
+"""What the stage `gates` tells of a target that misses one."""
+
+
 def verified(**changes: Any) -> dict[str, Any]:
     """The facts of a `verify` stage."""
-    gates = [
-        {"name": "score_error_max", "limit": 1e-4, "value": 7.867813e-06, "margin": 9.2132e-05, "met": True},
-        {"name": "mask_iou_min", "limit": 0.99, "value": 0.98125, "margin": -0.00875, "met": False},
-    ]
     masks = {
         "pictures": 3,
         "reference_instances": 9,
@@ -68,10 +71,63 @@ def verified(**changes: Any) -> dict[str, Any]:
         "tensors": [tensor("p3_box", 0.0, None), tensor("proto", 2.5e-05, 57.25, 0.9999999)],
         "points": {"score_error_max": 7.867813e-06, "box_error_px_max": 0.00125},
         "masks": masks,
-        "gates": gates,
-        "not_judged": [],
         "worst": [],
         "facts": facts,
+        **changes,
+    }
+
+
+def validated(kept: float = 0.9975, **changes: Any) -> dict[str, Any]:
+    """The facts of a `validate` stage beside `REFERENCE`."""
+    interval = {"value": kept, "low": kept - 0.004, "high": kept + 0.003}
+    whose = {"pictures": 500, "reference": "weights.safetensors", "reference_sha256": "ef" * 32}
+    numbers = {"box_ap": 0.36, "mask_ap": 0.3, "mask_ap50": 0.49, "judge": "faster-coco-eval 1.6.8"}
+    return {
+        "pictures": 500,
+        "objects": 3600,
+        **numbers,
+        "ap_retention": kept,
+        "retention": [{"kind": kind, **interval, **whose} for kind in ("box", "mask")],
+        **changes,
+    }
+
+
+REFERENCE = {"pictures": 500, "objects": 3600, "box_ap": 0.3671, "mask_ap": 0.3048, "mask_ap50": None}
+"""AP of the reference; null where there was nothing to measure."""
+
+
+def timed(p50: float = 36.123, **changes: Any) -> dict[str, Any]:
+    """The facts of a `benchmark` stage."""
+    return {
+        "latency_ms": {"p50": p50, "p95": 41.5, "mean": 37.25, "min": 30.5},
+        "steps_p50_ms": {"letterbox": 1.5, "network": 30.0, "decode": 0.5, "masks": 4.0, "total": p50},
+        "runs": 30,
+        "open_ms": 197.6,
+        "peak_rss_mb": 209.4,
+        "runs_as": {"threads": "3 timed threads"},
+        "pictures": 3,
+        "machine": {"cpu": "Cortex-A76", "board": "Raspberry Pi 5", "cores": 4, "system": "Linux aarch64"},
+        "load_before": 0.25,
+        **changes,
+    }
+
+
+def device_result(**changes: Any) -> dict[str, Any]:
+    """What a device told of a target, as it is merged."""
+    gates = [
+        {"name": "mask_iou_min", "limit": 0.99, "value": 0.9925, "margin": 0.0025, "met": True},
+        {"name": "latency_p50_ms_max", "limit": 30.0, "value": 8.5, "margin": 21.5, "met": True},
+    ]
+    machine = {"cpu": "Apple M2", "board": "", "cores": 8, "system": "Darwin arm64"}
+    return {
+        "outcome": "passed",
+        "message": "",
+        "hint": "",
+        "gates": gates,
+        "verify": verified(problems=[], diagnosis=[]),
+        "benchmark": timed(8.5, machine=machine, runs_as={"compute": "ALL"}),
+        "environment": {"edgeseg": "0.1.0", "coremltools": "9.0"},
+        "finished": "2026-07-02T08:00:00+00:00",
         **changes,
     }
 
@@ -86,7 +142,8 @@ def target(name: str = "onnx-fp32", outcome: str = "parity_failed", **changes: A
         "options": {"opset": 17, "simplify": "onnxsim"},
         "tool_versions": {"onnx": "1.23.2"},
     }
-    stages = {"export": export, "inspect": {"nodes": 249, "half_inputs": True}, "verify": verified()}
+    inspected = {"nodes": 249, "half_inputs": True}
+    stages = {"export": export, "inspect": inspected, "verify": verified(), "gates": {"gates": GATES}}
     return {
         "id": name,
         "format": "onnx",
@@ -95,8 +152,13 @@ def target(name: str = "onnx-fp32", outcome: str = "parity_failed", **changes: A
         "outcome": outcome,
         "message": "the message",
         "hint": "the hint",
+        "log": "",
+        "skipped": [],
+        "environment": {"kind": "process", "description": "/venv/bin/python", "versions": {"onnxruntime": "1.31.1"}},
+        "seconds": {"export": 5.469, "verify": 75.2, "gates": 0.0},
         "gates": GATE_LIMITS,
         "artifact": {"path": f"{name}/n.onnx", "bytes": 13_700_123, "sha256": "ab" * 32},
+        "bundle": None,
         "stages": stages,
         **changes,
     }
@@ -105,7 +167,7 @@ def target(name: str = "onnx-fp32", outcome: str = "parity_failed", **changes: A
 def absent(name: str, hint: str = "pip install something") -> dict[str, Any]:
     """A target whose SDK is not there."""
     message = f"{name} has no SDK here"
-    return target(name, "env_missing", message=message, hint=hint, artifact=None, stages={})
+    return target(name, "env_missing", message=message, hint=hint, artifact=None, stages={}, seconds={}, environment={})
 
 
 def build(*targets: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -115,7 +177,7 @@ def build(*targets: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "name": "n-seg",
         "finished": "2026-07-01T10:20:30+00:00",
         "command": ["edgeseg", "build", "/cards/n seg.yaml", "--weights", "/w/n.pt", "--output", "/runs/n"],
-        "card": {"path": "/cards/n seg.yaml", "sha256": "cd" * 32},
+        "card": {"path": "/cards/n seg.yaml", "sha256": "cd" * 32, "file_sha256": "ce" * 32},
         "family": "yolov8-seg",
         "scale": "n",
         "image_size": [480, 640],
@@ -126,12 +188,37 @@ def build(*targets: dict[str, Any], **changes: Any) -> dict[str, Any]:
             "sha256": "ef" * 32,
             "license": "CC-BY-4.0",
             "from": "/w/n.pt",
+            "from_sha256": "01" * 32,
             "source": {"file": "n.pt", "sha256": "01" * 32, "date": "2023-01-04"},
         },
         "pictures": {"count": 3, "from": "shipped with edgeseg"},
+        "data": [
+            {"name": "verify", "annotations": "", "sha256": "", "pictures": 3}
+            | {"list_sha256": "d3" * 32, "list": "data/verify.json"},
+            {"name": "val", "annotations": "/d/val.json", "sha256": "d1" * 32, "pictures": 500}
+            | {"list_sha256": "d2" * 32, "list": "data/val.json"},
+        ],
+        "reference": {},
         "targets": list(targets),
         "environment": {"edgeseg": "0.1.0", "python": "3.11.7"},
         **changes,
+    }
+
+
+def older(content: dict[str, Any]) -> dict[str, Any]:
+    """A build.json as versions before the stage `gates` wrote it, with the gates where they judged them."""
+    targets = []
+    for one in content["targets"]:
+        new = ("log", "skipped", "environment", "seconds", "bundle")
+        stages = {name: facts for name, facts in one["stages"].items() if name != "gates"}
+        if "verify" in stages:
+            stages["verify"] = {**stages["verify"], "gates": one["stages"]["gates"]["gates"], "not_judged": []}
+        targets.append({**{key: value for key, value in one.items() if key not in new}, "stages": stages})
+    return {
+        **{key: value for key, value in content.items() if key not in ("data", "reference")},
+        "card": {key: value for key, value in content["card"].items() if key != "file_sha256"},
+        "weights": {key: value for key, value in content["weights"].items() if key != "from_sha256"},
+        "targets": targets,
     }
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from edgeseg.build.execute import Build, TargetBuild
+from edgeseg.build.execute import Build, ExecuteOptions
+from edgeseg.build.explain import plan_lines
 from edgeseg.build.plan import Plan, make_plan
+from edgeseg.build.target_build import TargetBuild
 from edgeseg.card.load import load_card
 from edgeseg.card.resolve import resolve
 from edgeseg.cli import cli
@@ -59,14 +61,14 @@ def test_command_repeats_a_plain_build_from_another_folder(
     words = command(plan)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert dry_run(words).stdout.splitlines() == plan.lines()
+    assert dry_run(words).stdout.splitlines() == list(plan_lines(plan, ExecuteOptions()))
 
 
 def test_command_keeps_weights_overrides_and_chosen_targets(card: Path, tmp_path: Path) -> None:
     overrides = ("model.image_size=[32, 64]", "targets.0.gates.mask_iou_min=0.5")
     plan = plan_of(card, weights=tmp_path / "other weights.pt", only=("onnx",), overrides=overrides)
     words = command(plan)
-    assert dry_run(words).stdout.splitlines() == plan.lines()
+    assert dry_run(words).stdout.splitlines() == list(plan_lines(plan, ExecuteOptions()))
     given = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
     assert load_card(card, given).sha256 == plan.card.sha256 != load_card(card).sha256
     assert [words[i + 1] for i, word in enumerate(words) if word == "--only"] == ["onnx-fp32", "again"]
@@ -94,11 +96,11 @@ def built(card: Path) -> Build:
         path.write_bytes(b"12345")
     one.artifact = plan.target_folder(one.target) / "a.onnx"
     two.artifact = plan.target_folder(two.target) / "folder"
-    picture = str(plan.target_folder(one.target) / "verify/worst-1.png")
+    picture = "verify/worst-1.png"
     one.stages = {"verify": {"worst": [{"picture": picture, "source": "/far/a.jpg", "what": "cat", "mask_iou": 0.5}]}}
     three.outcome, three.message = "export_failed", "the exporter stopped"
     weights = {"license": "MIT", "file": "own.safetensors", "sha256": "given"}
-    return Build(plan, weights, "ef" * 32, [one, two, three], {"edgeseg": "0"}, "2026-07-01T10:20:30+00:00")
+    return Build(plan, weights, "ef" * 32, {}, [one, two, three], {"edgeseg": "0"}, "2026-07-01T10:20:30+00:00")
 
 
 def test_artifacts_have_size_and_hash_and_folders_those_of_their_files(built: Build) -> None:

@@ -16,10 +16,21 @@ from edgeseg.errors import EnvironmentMissingError, UsageError
 from edgeseg.report.html import render
 from edgeseg.report.words import GATES, OUTCOMES
 from edgeseg.writers import encode_picture
-from tests.report.example import GATE_LIMITS, Page, absent, build, target, tensor, verified
+from tests.report.example import (
+    GATE_LIMITS,
+    Page,
+    absent,
+    build,
+    device_result,
+    target,
+    tensor,
+    timed,
+    validated,
+    verified,
+)
 
 HOSTILE = "\"'><script>alert(1)</script>&amp;{{ 7 * 7 }}"
-OPEN_KEYS = ("options", "tool_versions", "inspect", "artifact_runs_as", "environment", "files")
+OPEN_KEYS = ("options", "tool_versions", "inspect", "artifact_runs_as", "runs_as", "versions", "files")
 """Mappings of build.json whose keys anyone may choose."""
 
 
@@ -31,10 +42,12 @@ def every_kind() -> list[dict[str, Any]]:
     """A target of each kind of section."""
     folder = {"path": "x", "bytes": 12, "sha256": "", "files": {"a.bin": {"bytes": 12, "sha256": "23" * 32}}}
     worst = [{"source": "/p/a.jpg", "mask_iou": 0.5, "what": "cat 0.4: mask IoU 0.5", "picture": ""}]
+    device = device_result(message="the device is warm", hint="let it cool down")
     return [
         target("passed-one", "passed", message="", hint=""),
-        target("bad-one", stages={"verify": verified(worst=worst), "benchmark": {"p50_ms": 3.5}}, artifact=folder),
-        target("no-export", "export_failed", stages={"export": {}}, artifact=None),
+        target("bad-one", stages={"verify": verified(worst=worst), "compile": {"compiler": "3.5"}}, artifact=folder),
+        target("no-export", "export_failed", stages={"export": {}}, artifact=None, log="Killed", skipped=["verify"]),
+        target("slow", "budget_failed", stages={"validate": validated(), "benchmark": timed()}, device_result=device),
         absent("sdk-less"),
         absent("sdk-less-too"),
         absent("other", "plug it in"),
@@ -91,7 +104,7 @@ def test_page_shows_every_target_and_every_gate_of_each() -> None:
     for one in targets:
         assert one["id"] in found.text
     sections = [e.text for e in found.all("section") if e.attributes["aria-labelledby"].startswith("target-")]
-    assert len(sections) == 3
+    assert len(sections) == 4
     for section in sections:
         for name in GATE_LIMITS:
             assert GATES[name].label in section
@@ -113,7 +126,7 @@ def test_page_says_why_a_gate_was_not_judged_and_that_passing_did_not_need_it() 
 
 def test_gate_that_is_no_number_is_not_met() -> None:
     gate = {"name": "mask_iou_min", "limit": 0.99, "value": None, "margin": None, "met": False}
-    rows = page(target(stages={"verify": verified(gates=[gate])})).rows
+    rows = page(target(stages={"gates": {"gates": [gate]}})).rows
     assert "smallest mask IoU mask_iou_min not met not a number ≥ 0.99 not a number" in rows
 
 
@@ -278,7 +291,7 @@ def test_file_that_is_no_picture_of_the_build_is_not_embedded(
     worst = [{"source": "a.jpg", "mask_iou": 0.5, "what": "cat 0.41", "picture": named}]
     found = page(target(stages={"verify": verified(worst=worst)}), folder=folder)
     assert found.all("img") == []
-    assert "no picture of it in the build's folder" in found.text
+    assert "There is no picture of them in the build's folder. cat 0.41 in a.jpg" in found.text
 
 
 @pytest.mark.parametrize(
