@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from edgeseg import registry
+from edgeseg.data.calibration import DEFAULT_PICTURES, DEFAULT_SEED, require_pictures
+from edgeseg.data.pictures import drawn, pictures_of
 from edgeseg.errors import UsageError
 from edgeseg.files import make_folder, sha256_of, sha256_of_folder, write_atomically
 from edgeseg.metadata import ArtifactMetadata
@@ -18,7 +20,7 @@ from edgeseg.target import Artifact, ExportRequest, Target
 logger = logging.getLogger(__name__)
 
 
-def export(
+def export(  # noqa: PLR0913 - what a user may ask of an export
     weights: Path,
     format: str,
     *,
@@ -26,6 +28,7 @@ def export(
     precision: str | None = None,
     image_size: tuple[int, int] | None = None,
     name: str | None = None,
+    calibration: Path | None = None,
     **options: Any,
 ) -> Artifact:
     """Export weights to ``output_dir/<name>-<format>-<precision><suffix>`` with its `edgeseg.json` beside it.
@@ -37,6 +40,8 @@ def export(
         precision: one of the target's; None takes its first.
         image_size: (height, width) in pixels; None takes what the weights were trained at.
         name: of the file; None takes the weights' file name.
+        calibration: a data set or a folder of pictures, of which `DEFAULT_PICTURES` set the ranges of quantised
+            tensors; for precisions that need them.
         **options: of the target.
 
     Raises:
@@ -56,8 +61,11 @@ def export(
     if name is not None and Path(name).name != name:
         raise UsageError(f"name {name!r}: expected a file name without folders", hint="--output DIR names the folder")
     stem = f"{name or weights.stem}-{target.name}-{chosen}"
+    pictures = _calibration(target, chosen, calibration)
     make_folder(output_dir)
-    artifact = target.export(ExportRequest(weights, output_dir, stem, chosen, size, parsed))
+    artifact = target.export(
+        ExportRequest(weights, output_dir, stem, chosen, size, parsed, calibration=tuple(pictures))
+    )
     write_sidecar(artifact)
     return artifact
 
@@ -68,6 +76,19 @@ def checked_precision(target: Target, precision: str | None) -> str:
     if precision is not None and precision not in supported:
         raise UsageError(f"{target.name} has no precision {precision!r}", hint="supported: " + ", ".join(supported))
     return precision or supported[0]
+
+
+def _calibration(target: Target, precision: str, source: Path | None) -> list[Path]:
+    """The pictures to set ranges on; what does not need them is not given any."""
+    if precision not in target.capabilities.calibrated:
+        if source is not None:
+            raise UsageError(
+                f"{target.name} {precision} needs no calibration pictures", hint="leave them out, or choose another"
+            )
+        return []
+    pictures = drawn(pictures_of(source), DEFAULT_PICTURES, DEFAULT_SEED) if source is not None else []
+    require_pictures(pictures, f"{target.name} {precision}")
+    return pictures
 
 
 def sidecar_path(artifact: Path) -> Path:

@@ -48,6 +48,7 @@ class Capabilities:
         compile_hardware: hardware without which the artifact cannot be finished; empty for none.
         run_hardware: hardware or system without which it cannot run; empty for none.
         extra: the pip extra that installs the SDK; empty where that needs an environment of its own.
+        calibrated: precisions whose export needs calibration pictures.
     """
 
     precisions: tuple[str, ...]
@@ -56,6 +57,7 @@ class Capabilities:
     compile_hardware: str = ""
     run_hardware: str = ""
     extra: str = ""
+    calibrated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ class ExportRequest:
         image_size: (height, width) in pixels, multiples of 32.
         options: of the target's `options_type`.
         card_sha256: goes into the metadata; empty for a plain export.
+        calibration: pictures that set the ranges of quantised tensors, at least
+            `edgeseg.data.calibration.LEAST_PICTURES`; empty for precisions that need none.
     """
 
     weights: Path
@@ -99,6 +103,7 @@ class ExportRequest:
     image_size: tuple[int, int]
     options: Options
     card_sha256: str = ""
+    calibration: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from edgeseg.data.pictures import drawn, pictures_of
 from edgeseg.errors import EdgesegError, UsageError, did_you_mean
 from edgeseg.machine import read_machine
 from edgeseg.photos import shipped_photos
+from edgeseg.registry import entries
 from edgeseg.validate import MIN_PICTURES
 
 logger = logging.getLogger(__name__)
@@ -28,9 +29,6 @@ VERIFY_PICTURES = 32
 """Pictures of the validation set that masks are compared on."""
 
 VERIFY_SEED = 0
-
-QUANTISED = ("int8", "w8a16")
-"""Precisions whose ranges are set on calibration pictures."""
 
 TIMED_PICTURES = 8
 TIMED_RUNS, TIMED_WARMUP = 30, 5
@@ -122,8 +120,11 @@ class Plan:
             "stem": stem,
         }
         timed = {"runs": TIMED_RUNS, "warmup": TIMED_WARMUP, "machine": machine, "data": self.pictures.key()}
+        calibration = self.calibration if is_calibrated(target) else None
+        export["calibration"] = calibration.sha256 if calibration else ""
+        chosen = [str(path) for path in calibration.pictures] if calibration else []
         return {
-            "export": ({**export, "card_sha256": _part_sha256(self.card, export)}, {}),
+            "export": ({**export, "card_sha256": _part_sha256(self.card, export)}, {"calibration": chosen}),
             "compile": ({"format": target.format, "options": target.option_values()}, {}),
             "inspect": ({}, {}),
             "verify": ({"data": self.pictures.key()}, {"pictures": pictures}),
@@ -174,6 +175,12 @@ def make_plan(card: ResolvedCard, *, weights_given: bool, only: Sequence[str] = 
     )
 
 
+def is_calibrated(target: ResolvedTarget) -> bool:
+    """Whether its export sets ranges on calibration pictures."""
+    known = entries()[target.format].target
+    return known is not None and target.precision in known.capabilities.calibrated
+
+
 def _part_sha256(card: ResolvedCard, export: Mapping[str, Any]) -> str:
     """Of what an artifact depends on in its card: a gate or another target does not change it."""
     model = card.card.model.model_dump(mode="json")
@@ -217,8 +224,7 @@ def _pictures(card: ResolvedCard) -> tuple[DataList, str, DataList | None]:
 def _calibration(card: ResolvedCard, targets: tuple[ResolvedTarget, ...]) -> DataList | None:
     """The calibration pictures, where a target needs them and their set is there; else such a target says so itself."""
     source, asked = card.data.calibration, card.card.data.calibration
-    quantised = any(target.precision in QUANTISED for target in targets)
-    if not quantised or source is None or not source.annotations.exists():
+    if not any(is_calibrated(target) for target in targets) or source is None or not source.annotations.exists():
         return None
     try:
         found = pictures_of(source.annotations, source.images)

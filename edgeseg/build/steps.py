@@ -13,6 +13,7 @@ from edgeseg import registry
 from edgeseg.build.stage import StageRequest, StageResult, Work
 from edgeseg.build.timing import time_artifact
 from edgeseg.build.validation import validate_artifact, validate_reference
+from edgeseg.data.calibration import require_pictures
 from edgeseg.errors import StageError, UsageError
 from edgeseg.export import write_sidecar
 from edgeseg.files import write_atomically
@@ -75,10 +76,19 @@ def import_weights(request: StageRequest) -> StageResult:
 
 
 def export_artifact(request: StageRequest) -> StageResult:
-    """The reference to one artifact. Parameters: format, precision, image_size, options, stem, card_sha256."""
+    """The reference to one artifact.
+
+    Parameters: format, precision, image_size, options, stem, card_sha256, calibration (hash). Places: calibration.
+    """
     want = request.parameters
     target = registry.load_usable(want["format"])
     height, width = want["image_size"]
+    calibration = tuple(Path(picture) for picture in request.places["calibration"])
+    if want["precision"] in target.capabilities.calibrated:
+        try:
+            require_pictures(calibration, f"{target.name} {want['precision']}")
+        except UsageError as error:
+            raise StageError("quantize_failed", error.message, hint=error.hint) from error
     artifact = target.export(
         ExportRequest(
             weights=request.inputs["weights"],
@@ -88,6 +98,7 @@ def export_artifact(request: StageRequest) -> StageResult:
             image_size=(height, width),
             options=registry.parse_options(target.options_type, dict(want["options"]), f"option of {target.name}"),
             card_sha256=want["card_sha256"],
+            calibration=calibration,
         )
     )
     # No output of the stage: the build adds the parity that it finds.

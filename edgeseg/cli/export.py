@@ -18,6 +18,7 @@ from edgeseg.cli.output import emit_json, is_quiet, parse_pairs, verbosity
 @click.option("--precision", help="One of the target's; default: its first.")
 @click.option("--image-size", nargs=2, type=int, metavar="H W", help="Multiples of 32; default: the weights'.")
 @click.option("--option", multiple=True, metavar="KEY=VALUE", help="Of the target, such as opset=17.")
+@click.option("--calibration", type=click.Path(path_type=Path), help="Data set or folder of pictures, for int8.")
 @click.option("--name", help="File name; default: the weights' name.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), default=".", help="Folder to write to.")
 @click.option("--json", "as_json", is_flag=True, help="Print what the artifact says about itself.")
@@ -28,6 +29,7 @@ def command(  # noqa: PLR0913 - one parameter per option of the command line
     precision: str | None,
     image_size: tuple[int, int] | None,
     option: tuple[str, ...],
+    calibration: Path | None,
     name: str | None,
     output: Path,
     as_json: bool,
@@ -42,6 +44,7 @@ def command(  # noqa: PLR0913 - one parameter per option of the command line
         precision=precision,
         image_size=image_size,
         name=name,
+        calibration=calibration,
         **_target_options(option),
     )
     if as_json:

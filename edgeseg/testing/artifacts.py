@@ -8,6 +8,7 @@ import re
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -128,8 +129,14 @@ class ArtifactTests(TargetSuite):
         """A write that breaks off halfway names the artifact and leaves no half file."""
         pytest.importorskip("resource", reason="file size limits exist on Unix only")
         skip_unless_usable(subject)
-        content = {"weights": exports.weights, "folder": tmp_path, "stem": STEM, "image_size": IMAGE_SIZE}
+        content: dict[str, Any] = {
+            "weights": exports.weights,
+            "folder": tmp_path,
+            "stem": STEM,
+            "image_size": IMAGE_SIZE,
+        }
         precision = subject.capabilities.precisions[0]
+        content["calibration"] = [str(path) for path in exports.calibration(subject, precision)]
         result = run_probe(subject, "export", limit_bytes=DISK_FULL_BYTES, precision=precision, **content)
         assert result.is_ours, f"{result.error}: {result.message}"
         assert STEM in result.message

@@ -113,7 +113,12 @@ def _export(target: Target, request: dict[str, Any]) -> None:
     options = target.options_type()
     weights, folder, size = Path(request["weights"]), Path(request["folder"]), request["image_size"]
     resource.setrlimit(resource.RLIMIT_FSIZE, (request["limit_bytes"], resource.RLIM_INFINITY))
-    target.export(ExportRequest(weights, folder, request["stem"], request["precision"], tuple(size), options))
+    calibration = tuple(Path(picture) for picture in request["calibration"])
+    target.export(
+        ExportRequest(
+            weights, folder, request["stem"], request["precision"], tuple(size), options, calibration=calibration
+        )
+    )
 
 
 ACTIONS = {"open": _open, "export": _export}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -16,10 +17,13 @@ from edgeseg.errors import EnvironmentMissingError
 from edgeseg.predict import Model, load
 from edgeseg.target import Artifact, ExportRequest, Target
 from edgeseg.tensors import Array
-from edgeseg.testing.tiny import IMAGE_SIZE, write_tiny_weights
+from edgeseg.testing.tiny import IMAGE_SIZE, tiny_picture, write_tiny_weights
 
 STEM = "tiny.v1-test"
 """A stem with a dot: a path made with `Path.with_suffix` would lose the end of it."""
+
+CALIBRATION_PICTURES = 24
+"""Drawn for precisions that need any: enough for every target, few enough to be quick."""
 
 
 @dataclass
@@ -47,7 +51,20 @@ class Exports:
             image_size=IMAGE_SIZE,
             options=registry.parse_options(target.options_type, options, f"option of {target.name}"),
             card_sha256="ca4d",
+            calibration=self.calibration(target, precision or target.capabilities.precisions[0]),
         )
+
+    def calibration(self, target: Target, precision: str) -> tuple[Path, ...]:
+        """Drawn pictures, where the precision needs any."""
+        if precision not in target.capabilities.calibrated:
+            return ()
+        folder = self.weights.parent / "calibration"
+        if not folder.is_dir():
+            folder.mkdir()
+            for seed in range(CALIBRATION_PICTURES):
+                # OpenCV writes BGR; which channel is which does not matter to a drawn picture.
+                cv2.imwrite(str(folder / f"{seed:03}.png"), tiny_picture(*IMAGE_SIZE, seed=100 + seed))
+        return tuple(sorted(folder.iterdir()))
 
     def get(self, target: Target, precision: str | None = None, **options: Any) -> Artifact:
         """The target's artifact; skips the test where this environment cannot make it."""
