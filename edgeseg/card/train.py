@@ -104,6 +104,11 @@ class Train(Section):
     class_weights: dict[str, float] = Field(
         default_factory=dict, description="class name to a factor on its class loss; 1 where not named"
     )
+    overlap_masks: Literal["merged", "separate"] = Field(
+        "merged",
+        description="where objects overlap: merged gives each point to the smallest one alone, as one map of labels "
+        "does; separate leaves every object its whole mask",
+    )
     gains: Gains = Field(default_factory=Gains, description="factors on the parts of the loss")
     assigner: Assigner = Field(default_factory=Assigner, description="which points learn which instance")
     augmentation: Augmentation = Field(

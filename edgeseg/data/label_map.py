@@ -41,10 +41,22 @@ def label_map(
     rank[order] = np.arange(len(order))
     chosen = np.argsort(rank[runs.owner], kind="stable")
     owner, first, length = (column[chosen] for column in runs)
-    cell = np.arange(length.sum()) + np.repeat(first - np.cumsum(length) + length, length)
     # Of several values for one cell NumPy keeps the last.
-    labels.ravel()[cell] = np.repeat((owner + 1).astype(np.int16), length)
+    labels.ravel()[_cells(first, length)] = np.repeat((owner + 1).astype(np.int16), length)
     return labels
+
+
+def object_maps(objects: Sequence[Parts], size: tuple[int, int], stride: int = MASK_STRIDE) -> NDArray[np.bool_]:
+    """Which cells have their centre in each object, whatever else covers them; arguments as of `label_map`.
+
+    Returns:
+        (N, H / stride, W / stride).
+    """
+    rows, columns = size[0] // stride, size[1] // stride
+    owner, first, length = _runs(objects, size, stride)
+    maps = np.zeros((len(objects), rows, columns), np.bool_)
+    maps.ravel()[_cells(owner * (rows * columns) + first, length)] = True
+    return maps
 
 
 def stacking(objects: Sequence[Parts], size: tuple[int, int]) -> Ints:
@@ -85,6 +97,12 @@ def _runs(objects: Sequence[Parts], size: tuple[int, int], stride: int) -> _Runs
     start, stop, line = column[::2], column[1::2], line[::2]
     owner = np.repeat(np.arange(len(objects)), [len(parts) for parts in objects])
     return _Runs(owner[line // rows], line % rows * columns + start, stop - start)
+
+
+def _cells(first: Ints, length: Ints) -> Ints:
+    """All places of runs, one run after another."""
+    cells: Ints = np.arange(length.sum()) + np.repeat(first - np.cumsum(length) + length, length)
+    return cells
 
 
 def _larger_first(runs: _Runs, objects: int) -> Ints:

@@ -139,20 +139,32 @@ def _cell(batch: Batch, at: int, names: tuple[str, ...]) -> Picture:
     factor = CELL_PX / max(picture.shape[:2])
     height, width = (max(1, round(side * factor)) for side in picture.shape[:2])
     scaled = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST)
-    # The cells of the map stay visible as what they are.
-    labels = cv2.resize(batch.label_maps[at].cpu().numpy(), (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
     chosen = batch.picture_of == at
     class_ids = batch.class_ids[chosen].cpu().numpy()
     instances = Instances(
         xyxy=(batch.boxes[chosen].cpu().numpy() * factor).astype(np.float32),
         scores=np.ones(len(class_ids), np.float32),
         class_ids=class_ids,
-        masks=tuple(_mask(labels == number + 1) for number in batch.number[chosen].tolist()),
+        masks=tuple(_mask(inside) for inside in _masks(batch, at, (height, width))),
         names=names,
         image_size=(height, width),
     )
     named = len(names) > 1 and len(instances) <= MAX_LABELLED
     return draw_instances(np.asarray(scaled, np.uint8), instances, labels="names" if named else False)
+
+
+def _masks(batch: Batch, at: int, size: tuple[int, int]) -> list[NDArray[np.bool_]]:
+    """(h, w) masks of a picture's objects; the cells of the maps stay visible as what they are."""
+    import cv2
+
+    def scaled(cells: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(cv2.resize(cells, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT))
+
+    chosen = batch.picture_of == at
+    if batch.object_maps is not None:
+        return [scaled(own) > 0 for own in batch.object_maps[chosen].cpu().numpy().astype(np.uint8)]
+    labels = scaled(batch.label_maps[at].cpu().numpy())
+    return [labels == number + 1 for number in batch.number[chosen].tolist()]
 
 
 def _mask(inside: NDArray[np.bool_]) -> CroppedMask:

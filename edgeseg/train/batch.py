@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +22,7 @@ class Batch:
         class_ids: (N,) int64.
         boxes: (N, 4) float32 xyxy in input px: the extent of the object's visible polygon.
         names: B texts that say which picture each is, for messages.
+        object_maps: (N, H / 4, W / 4) bool, the whole mask of each object; None where `label_maps` are what is learned.
     """
 
     images: Tensor
@@ -30,16 +32,23 @@ class Batch:
     class_ids: Tensor
     boxes: Tensor
     names: tuple[str, ...]
+    object_maps: Tensor | None = None
+
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """All there are, by name."""
+        found = {name: getattr(self, name) for name in _TENSORS}
+        return {name: tensor for name, tensor in found.items() if tensor is not None}
 
     def to(self, device: torch.device) -> Batch:
         """The same on another device."""
-        moved = {name: getattr(self, name).to(device, non_blocking=True) for name in _TENSORS}
+        moved = {name: tensor.to(device, non_blocking=True) for name, tensor in self.tensors.items()}
         return Batch(**moved, names=self.names)
 
     def pin_memory(self) -> Batch:
         """The same in page-locked memory, which a GPU reads while it computes; torch's `DataLoader` calls this."""
-        pinned = {name: getattr(self, name).pin_memory() for name in _TENSORS}
+        pinned = {name: tensor.pin_memory() for name, tensor in self.tensors.items()}
         return Batch(**pinned, names=self.names)
 
 
-_TENSORS = ("images", "label_maps", "picture_of", "number", "class_ids", "boxes")
+_TENSORS = ("images", "label_maps", "picture_of", "number", "class_ids", "boxes", "object_maps")

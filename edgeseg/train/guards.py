@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,7 +50,7 @@ def check_finite(values: Tensor, batch: Batch, folder: Path, epoch: int, step: i
     raise StageError(
         OUTCOME,
         f"epoch {epoch}, step {step}: not finite: {found}; pictures {', '.join(batch.names[:_SHOWN_NAMES])}{more}",
-        hint=f"lower train.lr0, or set train.amp=false; the batch is in {path}: look at its boxes and label maps",
+        hint=f"lower train.lr0, or set train.amp=false; the batch is in {path}: look at its boxes and masks",
     )
 
 
@@ -104,14 +105,6 @@ def worker_error(error: RuntimeError | MemoryError) -> StageError | None:
 
 
 def _write(batch: Batch, path: Path) -> None:
+    arrays: dict[str, Any] = {name: tensor.cpu().numpy() for name, tensor in batch.tensors.items()}
     with replacing(path) as temporary:
-        np.savez_compressed(
-            temporary,
-            images=batch.images.cpu().numpy(),
-            label_maps=batch.label_maps.cpu().numpy(),
-            picture_of=batch.picture_of.cpu().numpy(),
-            number=batch.number.cpu().numpy(),
-            boxes=batch.boxes.cpu().numpy(),
-            class_ids=batch.class_ids.cpu().numpy(),
-            names=np.array(batch.names),
-        )
+        np.savez_compressed(temporary, **arrays, names=np.array(batch.names))

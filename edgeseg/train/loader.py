@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from edgeseg.card.train import Train
 from edgeseg.data.augment import Augmenter
-from edgeseg.data.label_map import MASK_STRIDE, boxes, label_map
+from edgeseg.data.label_map import MASK_STRIDE, boxes, label_map, object_maps
 from edgeseg.data.labelled import Labelled
 from edgeseg.errors import EdgesegError
 from edgeseg.train.batch import Batch
@@ -46,6 +46,7 @@ class Item:
         class_ids: (N,) int64.
         boxes: (N, 4) float32 xyxy, input px.
         name: which picture it is.
+        object_maps: (N, H / 4, W / 4) bool, as in `Batch`.
     """
 
     image: NDArray[np.uint8]
@@ -53,6 +54,7 @@ class Item:
     class_ids: NDArray[np.int64]
     boxes: NDArray[np.float32]
     name: str
+    object_maps: NDArray[np.bool_] | None = None
 
 
 class AugmentedPictures(Dataset[Item | EdgesegError]):
@@ -63,13 +65,17 @@ class AugmentedPictures(Dataset[Item | EdgesegError]):
         augmenter: what to do with them.
         class_map: the card's class id of each class id of `pictures`.
         seed: of the augmentation.
+        separate: whether every object keeps a mask of its own.
     """
 
-    def __init__(self, pictures: Pictures, augmenter: Augmenter, class_map: Sequence[int], seed: int) -> None:
+    def __init__(
+        self, pictures: Pictures, augmenter: Augmenter, class_map: Sequence[int], seed: int, *, separate: bool = False
+    ) -> None:
         self.pictures = pictures
         self.augmenter = augmenter
         self.class_map = np.asarray(class_map, np.int64)
         self.seed = seed
+        self.separate = separate
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -94,6 +100,7 @@ class AugmentedPictures(Dataset[Item | EdgesegError]):
             class_ids=self.class_map[found.class_ids],
             boxes=boxes(found.objects),
             name=str(self.pictures.path(key.picture)),
+            object_maps=object_maps(found.objects, size, MASK_STRIDE) if self.separate else None,
         )
 
 
@@ -103,6 +110,7 @@ def collate(items: Sequence[Item | EdgesegError]) -> Batch | EdgesegError:
     if len(good) < len(items):
         return next(item for item in items if isinstance(item, EdgesegError))
     counts = [len(item.class_ids) for item in good]
+    own = [item.object_maps for item in good if item.object_maps is not None]
     return Batch(
         images=torch.from_numpy(np.stack([item.image for item in good])),
         label_maps=torch.from_numpy(np.stack([item.label_map for item in good])),
@@ -111,6 +119,7 @@ def collate(items: Sequence[Item | EdgesegError]) -> Batch | EdgesegError:
         class_ids=torch.from_numpy(np.concatenate([item.class_ids for item in good])),
         boxes=torch.from_numpy(np.concatenate([item.boxes for item in good])),
         names=tuple(item.name for item in good),
+        object_maps=torch.from_numpy(np.concatenate(own)) if own else None,
     )
 
 
@@ -141,7 +150,9 @@ class Loader:
         self._order = order
         self._settings = settings
         self._sizes = InputSizes(image_size, settings.augmentation.multi_scale, settings.seed)
-        self._dataset = AugmentedPictures(pictures, Augmenter(settings.augmentation), class_map, settings.seed)
+        separate = settings.overlap_masks == "separate"
+        augmenter = Augmenter(settings.augmentation)
+        self._dataset = AugmentedPictures(pictures, augmenter, class_map, settings.seed, separate=separate)
         self._pin = pin
         self._workers = workers
         self._next = (0, 0)

@@ -64,20 +64,18 @@ def mask_loss(prototypes: Tensor, coefficients: Tensor, objects: Tensor, batch: 
         prototypes: (B, 32, H/4, W/4).
         coefficients: (F, 32), one row a point.
         objects: (F,) int64, the object of each point within the batch.
-        batch: its `label_maps` give the masks.
+        batch: its `object_maps` give the masks, or where it has none its `label_maps`.
 
     Returns:
         A scalar, 0 without points; always connected to both inputs.
 
     Raises:
-        ContractError: label maps and prototypes differ in size.
+        ContractError: the maps and the prototypes differ in size.
     """
     pictures, channels, rows, columns = prototypes.shape
-    if batch.label_maps.shape != (pictures, rows, columns):
-        raise ContractError(
-            f"label maps of shape {tuple(batch.label_maps.shape)}, expected {(pictures, rows, columns)} "
-            f"as the prototypes have: cells of {MASK_STRIDE} px"
-        )
+    _check("label maps", batch.label_maps, (pictures, rows, columns))
+    if batch.object_maps is not None:
+        _check("object maps", batch.object_maps, (len(batch.boxes), rows, columns))
     crops, members = _crops(batch, rows, columns), _members(objects, len(batch.boxes))
     used = members < len(objects)
     groups = _groups(crops, used.any(1))
@@ -89,15 +87,31 @@ def mask_loss(prototypes: Tensor, coefficients: Tensor, objects: Tensor, batch: 
     parts = torch.split(gathered, [group.cells.numel() for group in groups])
     # A row of zeros stands for the points that an object has fewer than others.
     padded = torch.cat([coefficients, coefficients.new_zeros(1, channels)])
-    labels = batch.label_maps.flatten()
 
     sums = []
     for group, part in zip(groups, parts, strict=True):
-        mask = group.inside & (labels[group.cells] == batch.number[group.objects, None] + 1)
+        mask = group.inside & _wanted(group, batch)
         logits = padded[members[group.objects]] @ part.view(*group.cells.shape, channels).transpose(1, 2)
         share = used[group.objects] / crops.area[group.objects, None]
         sums.append((_entropy(logits, mask, group.inside) * share).sum())
     return torch.stack(sums).sum()
+
+
+def _check(what: str, maps: Tensor, expected: tuple[int, int, int]) -> None:
+    if maps.shape != expected:
+        raise ContractError(
+            f"{what} of shape {tuple(maps.shape)}, expected {expected} "
+            f"as the prototypes have: cells of {MASK_STRIDE} px"
+        )
+
+
+def _wanted(group: _Group, batch: Batch) -> Tensor:
+    """(n, A) bool: which cells of a group are in their object's mask."""
+    if batch.object_maps is None:
+        return batch.label_maps.flatten()[group.cells] == batch.number[group.objects, None] + 1
+    # The same cell, in the object's map in place of its picture's.
+    maps = group.objects - batch.picture_of[group.objects]
+    return batch.object_maps.flatten()[group.cells + maps[:, None] * batch.object_maps[0].numel()]
 
 
 def _entropy(logits: Tensor, mask: Tensor, inside: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgeseg import rle
-from edgeseg.data.label_map import boxes, label_map, stacking
+from edgeseg.data.label_map import boxes, label_map, object_maps, stacking
 from edgeseg.data.labelled import Parts
 from edgeseg.polygons import join
 from tests.data.outlines import distance, mask_of, star
@@ -48,6 +48,27 @@ def test_labels_are_those_of_testing_each_centre(objects: list[Parts], stride: i
     # On an edge itself the rounding of a division decides.
     rings = [ring for parts in objects for ring in parts]
     assert not len(differs) or distance(rings, (differs + 0.5) * stride).max() < 1e-6
+
+
+@given(OBJECTS, st.sampled_from([1, 2, 4]), st.sampled_from([(64, 64), (32, 96), (20, 36)]))
+def test_maps_of_objects_are_those_of_testing_each_centre(
+    objects: list[Parts], stride: int, size: tuple[int, int]
+) -> None:
+    found = object_maps(objects, size, stride)
+    assert found.dtype == np.bool_
+    assert found.shape == (len(objects), size[0] // stride, size[1] // stride)
+    for own, parts in zip(found, objects, strict=True):
+        differs = np.argwhere(own != mask_of(parts, size, stride))[:, ::-1]
+        # On an edge itself the rounding of a division decides.
+        assert not len(differs) or distance(list(parts), (differs + 0.5) * stride).max() < 1e-6
+
+
+@given(OBJECTS)
+def test_label_map_shows_the_uppermost_of_the_objects_maps(objects: list[Parts]) -> None:
+    own, expected = object_maps(objects, (64, 64)), np.zeros((16, 16), np.int16)
+    for at in stacking(objects, (64, 64)):
+        expected[own[at]] = at + 1
+    np.testing.assert_array_equal(label_map(objects, (64, 64)), expected)
 
 
 @pytest.mark.parametrize("stride", [4, 8])
@@ -103,6 +124,13 @@ def test_order_is_that_of_visible_cells() -> None:
     assert stacking(objects, (80, 80)).tolist() == [1, 0]
 
 
+def test_maps_of_objects_keep_what_others_cover() -> None:
+    own = object_maps([(square(0, 0, 40),), (square(8, 8, 24),), (square(16, 16, 8),)], (40, 48))
+    assert own.sum(axis=(1, 2)).tolist() == [100, 36, 4]
+    assert own[:, 4, 4].all()
+    assert own[0, :10, :10].all()
+
+
 def test_given_order_is_followed() -> None:
     objects = [(square(0, 0, 20),), (square(0, 0, 40),)]
     assert label_map(objects, (40, 40), order=np.array([0, 1]))[0, 0] == 2
@@ -121,6 +149,7 @@ def test_neighbours_share_no_cell_and_leave_none() -> None:
 def test_no_objects_give_an_empty_map_and_no_boxes() -> None:
     assert not label_map([], (32, 64)).any()
     assert label_map([], (32, 64)).shape == (8, 16)
+    assert object_maps([], (32, 64)).shape == (0, 8, 16)
     assert stacking([], (32, 64)).shape == (0,)
     assert boxes([]).shape == (0, 4)
 

@@ -15,16 +15,20 @@ Object = tuple[int, int, tuple[float, float, float, float]]
 """Picture, class, xyxy px."""
 
 
-def make_batch(objects: Sequence[Object], pictures: int, size: tuple[int, int] = (64, 64)) -> Batch:
-    """Objects as filled boxes, later ones on top."""
+def make_batch(
+    objects: Sequence[Object], pictures: int, size: tuple[int, int] = (64, 64), *, separate: bool = False
+) -> Batch:
+    """Objects as filled boxes, later ones on top; or each with a mask of its own."""
     rows, columns = size[0] // MASK_STRIDE, size[1] // MASK_STRIDE
     label_maps = torch.zeros(pictures, rows, columns, dtype=torch.int16)
     y, x = (torch.arange(rows) + 0.5) * MASK_STRIDE, (torch.arange(columns) + 0.5) * MASK_STRIDE
+    object_maps = torch.zeros(len(objects), rows, columns, dtype=torch.bool)
     numbers: list[int] = []
     for index, (picture, _, (left, top, right, bottom)) in enumerate(objects):
         numbers.append(sum(other[0] == picture for other in objects[:index]))
         inside = ((top <= y) & (y < bottom))[:, None] & ((left <= x) & (x < right))
         label_maps[picture][inside] = numbers[-1] + 1
+        object_maps[index] = inside
     return Batch(
         images=torch.zeros(pictures, 3, *size, dtype=torch.uint8),
         label_maps=label_maps,
@@ -33,6 +37,7 @@ def make_batch(objects: Sequence[Object], pictures: int, size: tuple[int, int] =
         class_ids=torch.tensor([class_id for _, class_id, _ in objects], dtype=torch.int64),
         boxes=torch.tensor([box for _, _, box in objects], dtype=torch.float32).reshape(-1, 4),
         names=tuple(f"picture {index}" for index in range(pictures)),
+        object_maps=object_maps if separate else None,
     )
 
 

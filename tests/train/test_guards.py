@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,15 @@ def test_a_value_that_is_not_finite_stops_the_training_and_keeps_the_batch(
         np.testing.assert_array_equal(found["images"], batch.images.numpy())
         np.testing.assert_array_equal(found["boxes"], batch.boxes.numpy())
         assert found["names"].tolist() == list(batch.names)
+
+
+def test_masks_of_the_objects_are_kept_with_the_batch(tmp_path: Path) -> None:
+    own = torch.rand(3, 8, 16, generator=torch.Generator().manual_seed(1)) > 0.5
+    with pytest.raises(StageError):
+        check_finite(torch.tensor(float("nan")), dataclasses.replace(a_batch(), object_maps=own), tmp_path, 1, 1)
+
+    with np.load(tmp_path / "not-finite-epoch-1-step-1.npz") as found:
+        np.testing.assert_array_equal(found["object_maps"], own.numpy())
 
 
 def test_a_large_batchs_message_stays_short(tmp_path: Path) -> None:

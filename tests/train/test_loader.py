@@ -15,6 +15,7 @@ import torch
 from edgeseg.card.train import Augmentation, Train
 from edgeseg.data.labelled import Labelled
 from edgeseg.errors import SourceError, StageError
+from edgeseg.report.train_pictures import CELL_PX, GAP_PX, drawn_batch
 from edgeseg.train.batch import Batch
 from edgeseg.train.loader import Loader
 from edgeseg.train.sampler import BatchOrder
@@ -54,8 +55,26 @@ class Squares:
         return Labelled(picture, np.full(len(objects), 1 - index % 2, np.int64), objects)
 
 
-def settings(workers: int, augmentation: Augmentation | None = None) -> Train:
-    return Train(epochs=2, workers=workers, seed=5, augmentation=augmentation or Augmentation(close_mosaic=1))
+class Nested(Squares):
+    """Grey pictures with a square of 32 px, and one of 16 px in its middle; without where the number is even."""
+
+    def load(self, index: int) -> Labelled:
+        plain = super().load(index)
+        corners = [(16, 16, 32), (24, 24, 16)] if index % 2 else []
+        objects = tuple(
+            (np.array([(x, y), (x + s, y), (x + s, y + s), (x, y + s)], np.float32),) for x, y, s in corners
+        )
+        return Labelled(plain.picture, np.zeros(len(objects), np.int64), objects)
+
+
+def settings(workers: int, augmentation: Augmentation | None = None, *, separate: bool = False) -> Train:
+    return Train(
+        epochs=2,
+        workers=workers,
+        seed=5,
+        augmentation=augmentation or Augmentation(close_mosaic=1),
+        overlap_masks="separate" if separate else "merged",
+    )
 
 
 def loader(pictures: Squares, chosen: Train, batch: int = 2) -> Loader:
@@ -70,14 +89,14 @@ def loader(pictures: Squares, chosen: Train, batch: int = 2) -> Loader:
 
 
 def content(batches: Iterator[Batch]) -> list[dict[str, object]]:
-    tensors = ("images", "label_maps", "picture_of", "number", "class_ids", "boxes")
-    return [{"names": b.names, **{name: getattr(b, name).clone() for name in tensors}} for b in batches]
+    return [{"names": b.names, **{name: tensor.clone() for name, tensor in b.tensors.items()}} for b in batches]
 
 
 def assert_same(found: list[dict[str, object]], expected: list[dict[str, object]]) -> None:
     assert len(found) == len(expected) > 0
     for one, other in zip(found, expected, strict=True):
         assert one["names"] == other["names"]
+        assert one.keys() == other.keys()
         for name in one.keys() - {"names"}:
             torch.testing.assert_close(one[name], other[name], rtol=0, atol=0)
 
@@ -109,9 +128,60 @@ def test_a_batch_holds_pictures_and_objects_as_declared() -> None:
     assert boxes.tolist() == [[x, 16, x + 24, 40] for x in first_objects]
 
 
-def test_workers_give_the_bytes_of_the_main_process_and_read_through_epochs() -> None:
+def test_separate_masks_are_whole_and_merged_ones_are_not_there() -> None:
+    pictures = Nested(4)
+    (merged,) = loader(pictures, settings(0, STILL), batch=4).epoch(1)
+    (separate,) = loader(pictures, settings(0, STILL, separate=True), batch=4).epoch(1)
+    own = separate.object_maps
+
+    assert merged.object_maps is None
+    assert set(merged.tensors) == {"images", "label_maps", "picture_of", "number", "class_ids", "boxes"}
+    assert set(separate.tensors) - set(merged.tensors) == {"object_maps"}
+    assert own is not None
+    assert (own.dtype, tuple(own.shape)) == (torch.bool, (4, SIZE[0] // 4, SIZE[1] // 4))
+    # 8 x 8 and 4 x 4 cells, in each of the two pictures that have any.
+    assert own.sum((1, 2)).tolist() == [64, 16, 64, 16]
+    assert own[::2, 4:12, 4:12].all()
+    assert own[1::2, 6:10, 6:10].all()
+    hidden = [int((separate.label_maps == number).sum()) for number in (1, 2)]
+    assert hidden == [2 * 48, 2 * 16]
+    for name, tensor in merged.tensors.items():
+        torch.testing.assert_close(tensor, separate.tensors[name], rtol=0, atol=0)
+
+
+def test_separate_masks_of_pictures_without_objects_are_none() -> None:
+    (batch,) = loader(Nested(1), settings(0, STILL, separate=True), batch=1).epoch(1)
+
+    assert batch.object_maps is not None
+    assert tuple(batch.object_maps.shape) == (0, SIZE[0] // 4, SIZE[1] // 4)
+
+
+def test_separate_masks_go_along_to_another_device() -> None:
+    (batch,) = loader(Nested(2), settings(0, STILL, separate=True)).epoch(1)
+
+    moved = batch.to(torch.device("meta"))
+
+    assert set(moved.tensors) == set(batch.tensors)
+    assert {tensor.device.type for tensor in moved.tensors.values()} == {"meta"}
+
+
+def test_pictures_of_the_page_show_separate_masks() -> None:
+    batches = [next(loader(Nested(2), settings(0, STILL, separate=own)).epoch(1)) for own in (False, True)]
+    merged, separate = (drawn_batch(batch, ("part",) * 8).astype(int) for batch in batches)
+
+    # Only cells that the smaller square covers differ: there the larger one's colour lies below the smaller one's.
+    differs = np.argwhere((merged != separate).any(axis=2))
+    column, factor = differs[:, 1] % (CELL_PX + GAP_PX), CELL_PX / SIZE[1]
+    assert len(differs) > 0.8 * (16 * factor) ** 2
+    for places in (differs[:, 0], column):
+        assert places.min() >= 24 * factor - 2
+        assert places.max() <= 40 * factor + 2
+
+
+@pytest.mark.parametrize("separate", [False, True], ids=["merged", "separate"])
+def test_workers_give_the_bytes_of_the_main_process_and_read_through_epochs(separate: bool) -> None:
     pictures = Squares(5)
-    alone, helped = loader(pictures, settings(0)), loader(pictures, settings(2))
+    alone, helped = (loader(pictures, settings(workers, separate=separate)) for workers in (0, 2))
     expected = [content(alone.epoch(epoch)) for epoch in (1, 2)]
 
     first = content(helped.epoch(1))

@@ -70,20 +70,29 @@ def by_loops(outputs: Sequence[Tensor], batch: Batch, assignment: Assignment, we
 
 def mask_of_point(coefficients: Tensor, proto: Tensor, batch: Batch, index: int) -> float:
     left, top, right, bottom = (batch.boxes[index] / 4).tolist()
-    label_map = batch.label_maps[batch.picture_of[index]]
+    if batch.object_maps is None:
+        wanted = batch.label_maps[batch.picture_of[index]] == batch.number[index] + 1
+    else:
+        wanted = batch.object_maps[index]
     total = 0.0
-    for y in range(label_map.shape[0]):
-        for x in range(label_map.shape[1]):
+    for y in range(wanted.shape[0]):
+        for x in range(wanted.shape[1]):
             if left <= x + 0.5 < right and top <= y + 0.5 < bottom:
                 logit = (coefficients * proto[:, y, x]).sum()
-                mine = label_map[y, x] == batch.number[index] + 1
-                total += binary_cross_entropy_with_logits(logit, mine.float()).item()
+                total += binary_cross_entropy_with_logits(logit, wanted[y, x].float()).item()
     return total / max(float((right - left) * (bottom - top)), 1.0)
 
 
-@pytest.mark.parametrize("weights", [None, (0.5, 1.0, 4.0)], ids=["unweighted", "weighted"])
-def test_loss_equals_its_definition_in_plain_loops(weights: tuple[float, ...] | None) -> None:
-    batch, outputs = make_batch(OBJECTS, 3), make_outputs(3, CLASSES)
+@pytest.mark.parametrize(
+    ("weights", "separate"),
+    [
+        pytest.param(None, False, id="unweighted"),
+        pytest.param((0.5, 1.0, 4.0), False, id="weighted"),
+        pytest.param(None, True, id="separate-masks"),
+    ],
+)
+def test_loss_equals_its_definition_in_plain_loops(weights: tuple[float, ...] | None, separate: bool) -> None:
+    batch, outputs = make_batch(OBJECTS, 3, separate=separate), make_outputs(3, CLASSES)
     given = None if weights is None else torch.tensor(weights)
     loss = SegmentationLoss(CLASSES, Gains(), Assigner(), given)
 
@@ -138,6 +147,45 @@ def test_mask_loss_has_the_known_value(coefficient: float, expected: float) -> N
     assert mask_loss(*mask_case(coefficient)).item() == pytest.approx(expected, abs=1e-4)
 
 
+OVERLAPPING: tuple[Object, ...] = ((1, 0, (8.0, 8.0, 40.0, 40.0)), (1, 0, (24.0, 24.0, 40.0, 40.0)))
+"""8 x 8 cells, and 4 x 4 cells in their lower right corner; in the second of two pictures."""
+
+
+@pytest.mark.parametrize(
+    ("separate", "whole", "with_hole"),
+    [
+        # All 64 cells of the larger one are inside: a hole of 16 cells is wrong by 20 in each.
+        pytest.param(True, 0.0, 20 * 16 / 64, id="separate"),
+        # The smaller one on top takes 16 cells out of the larger one.
+        pytest.param(False, 20 * 16 / 64, 0.0, id="merged"),
+    ],
+)
+def test_separate_masks_keep_what_a_smaller_object_covers(separate: bool, whole: float, with_hole: float) -> None:
+    batch = make_batch(OVERLAPPING, 2, separate=separate)
+    proto = torch.full((2, 32, 16, 16), 0.0)
+    proto[1, :2] = -1
+    proto[1, :2, 2:10, 2:10] = 1
+    proto[1, 1, 6:10, 6:10] = -1
+    coefficients = torch.zeros(2, 32)
+    coefficients[0, 0], coefficients[1, 1] = 20.0, 20.0
+
+    losses = [mask_loss(proto, row, torch.tensor([0]), batch).item() for row in coefficients[:, None]]
+    of_the_smaller = mask_loss(proto, coefficients[:1], torch.tensor([1]), batch).item()
+
+    assert losses == pytest.approx([whole, with_hole], abs=1e-4)
+    # It is whole under both rules.
+    assert of_the_smaller == pytest.approx(0, abs=1e-4)
+
+
+def test_separate_masks_of_objects_side_by_side_are_those_of_the_label_map() -> None:
+    apart: tuple[Object, ...] = ((0, 1, (0.0, 0.0, 20.0, 64.0)), (0, 0, (20.0, 8.0, 60.0, 32.0)), *OBJECTS[2:])
+    outputs = make_outputs(3, CLASSES)
+
+    merged, separate = (make_loss()(outputs, make_batch(apart, 3, separate=own)) for own in (False, True))
+
+    assert values(separate) == values(merged)
+
+
 def test_mask_loss_sees_nothing_out_of_the_box() -> None:
     proto, coefficients, objects, batch = mask_case(1.0)
     before = mask_loss(proto, coefficients, objects, batch)
@@ -156,6 +204,14 @@ def test_mask_loss_refuses_label_maps_of_another_size() -> None:
 
     with pytest.raises(ContractError, match=r"label maps of shape \(1, 16, 16\), expected \(1, 16, 8\)"):
         mask_loss(proto[..., :8], coefficients, objects, batch)
+
+
+def test_mask_loss_refuses_object_maps_of_another_number() -> None:
+    proto, coefficients, objects, batch = mask_case(1.0)
+    wrong = dataclasses.replace(batch, object_maps=torch.zeros(3, 16, 16, dtype=torch.bool))
+
+    with pytest.raises(ContractError, match=r"object maps of shape \(3, 16, 16\), expected \(2, 16, 16\)"):
+        mask_loss(proto, coefficients, objects, wrong)
 
 
 def test_gradient_equals_the_numeric_one() -> None:
@@ -242,8 +298,9 @@ def test_loss_is_computed_in_float32_when_the_outputs_are_bfloat16() -> None:
     assert all(gradient.dtype == torch.bfloat16 for gradient in gradients(losses.total, coarse))
 
 
-def test_only_the_class_branch_learns_when_there_is_no_object() -> None:
-    batch, outputs = make_batch([], 2), make_outputs(2, CLASSES)
+@pytest.mark.parametrize("separate", [False, True], ids=["merged", "separate"])
+def test_only_the_class_branch_learns_when_there_is_no_object(separate: bool) -> None:
+    batch, outputs = make_batch([], 2, separate=separate), make_outputs(2, CLASSES)
 
     losses = make_loss()(outputs, batch)
     found = gradients(losses.total, outputs)
@@ -264,10 +321,11 @@ def test_only_the_class_branch_learns_when_there_is_no_object() -> None:
         pytest.param([(0, 0, (0.0, 0.0, 64.0, 64.0))], id="whole-picture"),
     ],
 )
-def test_loss_and_gradient_are_finite_for_odd_objects(objects: list[Object]) -> None:
+@pytest.mark.parametrize("separate", [False, True], ids=["merged", "separate"])
+def test_loss_and_gradient_are_finite_for_odd_objects(objects: list[Object], separate: bool) -> None:
     outputs = make_outputs(1, CLASSES)
 
-    losses = make_loss()(outputs, make_batch(objects, 1))
+    losses = make_loss()(outputs, make_batch(objects, 1, separate=separate))
 
     assert all(map(math.isfinite, values(losses)))
     assert all(gradient.isfinite().all() for gradient in gradients(losses.total, outputs))

@@ -1,6 +1,7 @@
 """The recipe can learn: eight photos, without augmentation, until they are known by heart.
 
-At 320 px a prototype cell is too coarse for exact masks of small objects; `benchmarks/train_overfit.py` does it at 640.
+At 320 px, with cells of 4 px and the recipe's rule for objects that overlap, the labels themselves have a mask AP of
+0.757: `benchmarks/train_overfit.py` prints that, and learns `separate` masks at 640 px.
 """
 
 from __future__ import annotations

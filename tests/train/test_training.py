@@ -129,10 +129,19 @@ def test_training_again_into_the_same_folder_is_refused(trained: tuple[Path, End
         train(resolved(folder / "card.yaml"), folder / "out")
 
 
-def test_resume_with_another_recipe_is_refused_and_names_it(trained: tuple[Path, End, Record]) -> None:
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.lr0=0.02", r"train\.lr0 was 0\.01, now 0\.02"),
+        ("train.overlap_masks=separate", r"train\.overlap_masks was 'merged', now 'separate'"),
+    ],
+)
+def test_resume_with_another_recipe_is_refused_and_names_it(
+    override: str, message: str, trained: tuple[Path, End, Record]
+) -> None:
     folder = trained[0]
-    changed = resolved(folder / "card.yaml", ["train.lr0=0.02"])
-    with pytest.raises(UsageError, match=r"train\.lr0 was 0\.01, now 0\.02"):
+    changed = resolved(folder / "card.yaml", [override])
+    with pytest.raises(UsageError, match=message):
         train(changed, folder / "out", resume=True)
 
 
