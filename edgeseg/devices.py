@@ -29,6 +29,7 @@ class Device(_Row):
         precisions: what it may run, the default first.
         notes: memory and limits that decide what fits.
         image_size: recommended (height, width) in pixels, None where nothing is known to be better than 640.
+        resource: of a Ray cluster, that a worker with this device offers; empty where the format's holds.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Device(_Row):
     precisions: Strings = Field(min_length=1)
     notes: str
     image_size: Size | None = None
+    resource: str = ""
 
     @property
     def default_precision(self) -> str:
@@ -50,10 +52,12 @@ class Format(_Row):
     Attributes:
         summary: one line.
         precisions: what its target is expected to offer, the default first; an installed target's own list wins.
+        resource: of a Ray cluster, that a worker which runs it offers; empty where any worker does.
     """
 
     summary: str
     precisions: Strings = Field(min_length=1)
+    resource: str = ""
 
 
 class Catalogue(_Row):
@@ -71,6 +75,12 @@ class Catalogue(_Row):
     def formats(self) -> Mapping[str, str]:
         """Format name to its one-line summary."""
         return {name: row.summary for name, row in self.format_rows.items()}
+
+    def resource_of(self, format_name: str, device: str | None) -> str:
+        """The resource of a Ray cluster that stages on the device need; empty where any worker does."""
+        own = self.devices[device].resource if device is not None and device in self.devices else ""
+        row = self.format_rows.get(format_name)
+        return own or (row.resource if row is not None else "")
 
     @model_validator(mode="after")
     def _devices_fit_their_formats(self) -> Self:

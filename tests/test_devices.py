@@ -41,6 +41,30 @@ def test_jetson_nano_has_no_int8() -> None:
     assert "int8" not in catalogue().devices["jetson-nano"].precisions
 
 
+@pytest.mark.parametrize(
+    ("format_name", "device", "resource"),
+    [
+        ("tensorrt", "jetson-orin-nano", "jetson-orin-nano"),
+        ("tensorrt", "nvidia-gpu", "nvidia-gpu"),
+        ("tensorrt", None, "nvidia-gpu"),
+        ("coreml", "iphone", "mac"),
+        ("edgetpu", "coral-usb", "coral"),
+        ("onnx", "x86-cpu", ""),
+        ("ncnn", "raspberry-pi-5", ""),
+        ("of-a-third-party", None, ""),
+    ],
+)
+def test_worker_of_a_cluster_is_named_by_the_device_before_the_format(
+    format_name: str, device: str | None, resource: str
+) -> None:
+    assert catalogue().resource_of(format_name, device) == resource
+
+
+def test_jetson_boards_are_told_apart_on_a_cluster() -> None:
+    boards = [name for name in DEVICES.split() if name.startswith("jetson")]
+    assert [catalogue().devices[name].resource for name in boards] == boards
+
+
 def test_device_of_an_unknown_format_is_refused() -> None:
     device = Device(name="x", title="X", format="none", precisions=("fp32",), notes="")
     with pytest.raises(ValidationError, match="unknown or lacks a precision"):

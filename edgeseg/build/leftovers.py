@@ -18,8 +18,8 @@ from edgeseg.errors import UsageError
 
 MANIFESTS = "*.manifest.json"
 
-PERSONAL = ("datasets", "hashes")
-"""Folders of the user's cache: indices of data sets, hashes of pictures."""
+PERSONAL = ("datasets", "hashes", "blobs")
+"""Folders of the user's cache: indices of data sets, hashes of pictures, what Ray has brought to this node."""
 
 
 @dataclass(frozen=True)
