@@ -45,7 +45,7 @@ class ArtifactTests(TargetSuite):
         artifact = exports.get(subject, precision)
         assert artifact.path.name == f"{STEM}{subject.capabilities.suffix}"
         assert list(artifact.path.parent.iterdir()) == [artifact.path]
-        assert artifact.path.is_file() == bool(subject.capabilities.suffix)
+        assert artifact.path.is_file() == subject.capabilities.is_file
 
     def test_metadata_read_back_equals_what_was_written(
         self, subject: Target, exports: Exports, precision: str
@@ -117,7 +117,7 @@ class ArtifactTests(TargetSuite):
         """Where something else has the artifact's name, the error says the name and that thing stays."""
         skip_unless_usable(subject)
         taken = tmp_path / f"{STEM}{subject.capabilities.suffix}"
-        if subject.capabilities.suffix:
+        if subject.capabilities.is_file:
             taken.mkdir()
         else:
             taken.touch()

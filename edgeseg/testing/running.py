@@ -23,6 +23,12 @@ from edgeseg.tensors import (
     input_spec,
     raw_output_specs,
 )
+from edgeseg.testing.quantised import (
+    QUANTISED_GATES,
+    QUANTISED_SCORE,
+    outputs_on_tiny_frames,
+    quantised_problems,
+)
 from edgeseg.testing.suite import Exports, TargetSuite, images, opened
 from edgeseg.testing.tiny import IMAGE_SIZE, NAMES, tiny_frames
 from edgeseg.verify import VerifyOptions, verify
@@ -50,7 +56,10 @@ class RunnerTests(TargetSuite):
     """Declared tensors, parity, repeatability, batches, sizes, refusals."""
 
     def gates(self, precision: str) -> Gates:
-        """Parity limits over the precision's defaults. A target that needs wider ones overrides this and says why."""
+        """Parity limits over the precision's defaults, or over `QUANTISED_GATES` where pictures set ranges.
+
+        A target that needs wider ones overrides this and says why.
+        """
         return Gates()
 
     def test_reopened_artifact_declares_the_contract(self, model: Model) -> None:
@@ -77,11 +86,24 @@ class RunnerTests(TargetSuite):
 
     def _verify(self, subject: Target, exports: Exports, precision: str, **options: Any) -> None:
         artifact = exports.get(subject, precision, **options)
+        asked = VerifyOptions(self.gates(precision))
+        if precision in subject.capabilities.calibrated:
+            over = {**QUANTISED_GATES.model_dump(), **asked.gates.model_dump(exclude_none=True)}
+            asked = VerifyOptions(Gates(**over), score=QUANTISED_SCORE)
         with opened(subject, artifact.path) as model:
-            report = verify(exports.reference, model, tiny_frames(), VerifyOptions(self.gates(precision)))
+            report = verify(exports.reference, model, tiny_frames(), asked)
         assert report.problems == []
         assert [gate for gate in report.gates if not gate.met] == [], report.diagnosis
         assert report.passed
+
+    def test_quantised_tensors_follow_the_reference(self, subject: Target, exports: Exports, precision: str) -> None:
+        """Every tensor goes up and down with the reference's, and scores are near (edgeseg/testing/quantised.py)."""
+        if precision not in subject.capabilities.calibrated:
+            pytest.skip(f"{subject.name} {precision} has no ranges set on pictures")
+        with opened(subject, exports.get(subject, precision).path) as model:
+            if model.metadata.head != "raw":
+                pytest.skip(f"{subject.name} has no raw outputs")
+            assert quantised_problems(exports.reference, outputs_on_tiny_frames(model.runner)) == []
 
     def test_same_input_gives_the_same_bits(self, model: Model) -> None:
         """Nothing of another run is left over."""

@@ -20,7 +20,13 @@ class OnnxTarget(Target):
 
     name = "onnx"
     summary = "ONNX graph for ONNX Runtime, OpenCV and every converter"
-    capabilities = Capabilities(precisions=("fp32", "fp16"), suffix=".onnx", dynamic_shapes=True, extra="onnx")
+    capabilities = Capabilities(
+        precisions=("fp32", "fp16", "int8"),
+        suffix=".onnx",
+        dynamic_shapes=True,
+        extra="onnx",
+        calibrated=("int8",),
+    )
     options_type = OnnxOptions
     run_options_type = OnnxRunOptions
 

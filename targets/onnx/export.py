@@ -7,6 +7,7 @@ from typing import Any
 import onnx
 import torch
 
+from edgeseg.data.calibration import require_pictures
 from edgeseg.errors import StageError
 from edgeseg.files import replacing
 from edgeseg.foreign import peer_keys
@@ -18,9 +19,13 @@ from edgeseg.target import Artifact, ExportRequest
 from edgeseg.tensors import INPUT_NAME
 
 from .options import OnnxOptions
+from .quantise import quantised
 
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "int8": torch.float32}
+"""What is traced; int8 is made from the float32 graph."""
+
 TOOLS = ("torch", "onnx", "onnxsim", "onnxslim")
+QUANTISER = "onnxruntime"
 
 
 def export(request: ExportRequest) -> Artifact:
@@ -28,15 +33,20 @@ def export(request: ExportRequest) -> Artifact:
 
     Raises:
         StageError: the simplifier's result is not equal or not valid.
+        UsageError: an option of int8 with another precision; int8 with too few calibration pictures.
     """
     options = OnnxOptions.of(request.options)
+    options.require_fitting(request.precision)
+    is_int8 = request.precision == "int8"
+    if is_int8:
+        require_pictures(request.calibration, "onnx int8")
     network, weights = load_network(request.weights)
     metadata = describe(
         request,
         weights,
         file_format="onnx",
         head=options.outputs,
-        tools=TOOLS,
+        tools=(*TOOLS, QUANTISER) if is_int8 else TOOLS,
         dynamic=("batch",) * options.dynamic_batch + ("size",) * options.dynamic_size,
         batch=options.batch,
     )
@@ -45,6 +55,8 @@ def export(request: ExportRequest) -> Artifact:
     with replacing(path) as temporary:
         _trace(graph, str(temporary), metadata, options)
         model = _simplified(onnx.load(temporary), options.simplify)
+        if is_int8:
+            model = quantised(model, request.calibration, request.image_size, options)
         _declare_outputs(model, metadata)
         keys = {METADATA_KEY: metadata.to_json()}
         if options.outputs == "decoded":

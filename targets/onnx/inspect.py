@@ -3,28 +3,48 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
+from typing import Any
 
 import onnx
 
 from edgeseg.target import Artifact, Findings
 
-WEIGHT_TYPES = {"fp32": "FLOAT", "fp16": "FLOAT16"}
+from .groups import groups_of, is_decoding
+
+WEIGHT_TYPES = {"fp32": "FLOAT", "fp16": "FLOAT16", "int8": "INT8"}
 CONVOLUTIONS = ("Conv", "ConvTranspose")
+NO_ARITHMETIC = ("QuantizeLinear", "DequantizeLinear", "Constant")
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """Of one convolution.
+
+    Attributes:
+        node: the convolution.
+        type: as stored in the file.
+        scales: how many there are; 0 where they are not quantised.
+    """
+
+    node: Any
+    type: str
+    scales: int
 
 
 def inspect(artifact: Artifact) -> Findings:
     """Node counts, opset, and whether every convolution's weights have the precision asked."""
     model = onnx.load(artifact.path)
     graph = model.graph
-    types = {tensor.name: onnx.TensorProto.DataType.Name(tensor.data_type) for tensor in graph.initializer}
     nodes = Counter(node.op_type for node in graph.node)
-    wanted = WEIGHT_TYPES.get(artifact.metadata.precision)
-    weights = [
-        (node.name, types[node.input[1]])
-        for node in graph.node
-        if node.op_type in CONVOLUTIONS and node.input[1] in types
-    ]
-    problems = [f"{name}: weights are {found}, expected {wanted}" for name, found in weights if found != wanted]
+    weights = _weights(graph)
+    is_int8 = artifact.metadata.precision == "int8"
+    excluded = set(artifact.metadata.options.get("exclude") or ()) if is_int8 else set()
+    problems = _wrong_types(weights, artifact.metadata.precision, excluded)
+    if is_int8 and artifact.metadata.options.get("per_channel"):
+        problems += [
+            f"{w.node.name}: one scale for all its weights, expected one a channel" for w in weights if w.scales == 1
+        ]
     declared = [spec.name for spec in artifact.metadata.outputs]
     found_outputs = [output.name for output in graph.output]
     if declared != found_outputs:
@@ -32,8 +52,64 @@ def inspect(artifact: Artifact) -> Findings:
     facts: dict[str, str | int | float] = {
         "opset": model.opset_import[0].version,
         "nodes": len(graph.node),
-        "operators": ", ".join(f"{op} {count}" for op, count in nodes.most_common()),
+        "operators": _listed(nodes),
         "convolutions": len(weights),
         "megabytes": round(artifact.path.stat().st_size / 1e6, 2),
     }
-    return Findings(facts, tuple(problems))
+    return Findings({**facts, **(_split(graph, excluded) if is_int8 else {})}, tuple(problems))
+
+
+def _weights(graph: Any) -> list[_Weights]:
+    """Of every convolution: its weights lie in the file, or behind the node that widens them."""
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    widened = {node.output[0]: node for node in graph.node if node.op_type == "DequantizeLinear"}
+    found = []
+    for node in graph.node:
+        if node.op_type not in CONVOLUTIONS:
+            continue
+        source = widened.get(node.input[1])
+        stored = tensors.get(source.input[0] if source else node.input[1])
+        if stored is None:
+            continue
+        scale = tensors.get(source.input[1]) if source else None
+        count = 0 if scale is None else scale.dims[0] if scale.dims else 1
+        found.append(_Weights(node, onnx.TensorProto.DataType.Name(stored.data_type), count))
+    return found
+
+
+def _wrong_types(weights: list[_Weights], precision: str, excluded: set[str]) -> list[str]:
+    problems = []
+    for found in weights:
+        wanted = "FLOAT" if groups_of(found.node) & excluded else WEIGHT_TYPES.get(precision)
+        if found.type != wanted:
+            problems.append(f"{found.node.name}: weights are {found.type}, expected {wanted}")
+    return problems
+
+
+def _split(graph: Any, excluded: set[str]) -> dict[str, str]:
+    """Which operators compute in int8, and which in float and why."""
+    widened = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+    computed = {name for node in graph.node if node.op_type not in NO_ARITHMETIC for name in node.output}
+    narrowed = {node.input[0] for node in graph.node if node.op_type == "QuantizeLinear"}
+    quantised: Counter[str] = Counter()
+    floats: Counter[str] = Counter()
+    for node in graph.node:
+        if node.op_type in NO_ARITHMETIC:
+            continue
+        # The runtime computes in int8 what lies between the two, and widens for anything else.
+        if node.input[0] in widened and not computed & set(node.input) and node.output[0] in narrowed:
+            quantised[node.op_type] += 1
+        else:
+            floats[f"{node.op_type} ({_reason(node, excluded)})"] += 1
+    return {"int8": _listed(quantised), "float": _listed(floats) or "none"}
+
+
+def _reason(node: Any, excluded: set[str]) -> str:
+    if is_decoding(node):
+        return "decoding"
+    groups = groups_of(node) & excluded
+    return f"exclude: {', '.join(sorted(groups))}" if groups else "no int8 form"
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.most_common())

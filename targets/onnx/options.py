@@ -6,7 +6,14 @@ from typing import Literal
 
 from pydantic import Field
 
+from edgeseg.errors import UsageError
 from edgeseg.target import Options
+
+RangeMethod = Literal["mean_minmax", "minmax", "percentile", "entropy"]
+FloatGroup = Literal["silu", "box", "cls", "coef", "proto"]
+
+QUANTISING = ("ranges", "per_channel", "reduce_range", "exclude")
+"""Options that int8 alone has."""
 
 
 class OnnxOptions(Options):
@@ -22,6 +29,34 @@ class OnnxOptions(Options):
     outputs: Literal["raw", "decoded"] = Field(
         "raw", description="ten logit tensors, or the layout and metadata keys that existing clients expect"
     )
+    ranges: RangeMethod = Field(
+        "mean_minmax", description="int8: how the range of a tensor follows from the calibration pictures"
+    )
+    per_channel: bool = Field(True, description="int8: a scale for each output channel of a convolution's weights")
+    reduce_range: bool = Field(False, description="int8: weights of 7 bits, for x86 processors without VNNI")
+    exclude: list[FloatGroup] | None = Field(
+        None, description="int8: what stays float: SiLU, or the last layer of a branch of the head; absent: nothing"
+    )
+
+    def require_fitting(self, precision: str) -> None:
+        """Refuse an option of int8 that another precision would silently ignore, and what int8 cannot be made from.
+
+        Raises:
+            UsageError: naming the option.
+        """
+        if precision == "int8":
+            if self.simplify == "off":
+                raise UsageError(
+                    "onnx int8 needs a simplified graph: the sizes that the exporter leaves computed are no int8",
+                    hint="simplify: onnxsim, or onnxslim",
+                )
+            return
+        for name in QUANTISING:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise UsageError(
+                    f"onnx {precision} has no option {name!r}: nothing is quantised",
+                    hint="leave it out, or ask for precision int8",
+                )
 
 
 class OnnxRunOptions(Options):

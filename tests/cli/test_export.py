@@ -44,12 +44,31 @@ def test_export_json_says_what_the_artifact_says_of_itself(tiny_weights: Path, t
     assert facts["license"] == "Apache-2.0"
 
 
+def test_export_calibrates_on_a_folder_of_pictures(tiny_weights: Path, tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for index in range(16):
+        write_picture(pictures / f"{index}.png")
+    outcome = run(
+        *("export", tiny_weights, "-f", "onnx", "-o", tmp_path / "out", "--precision", "int8", "--json"),
+        *("--calibration", pictures, "--option", "exclude=[cls, box]"),
+    )
+    assert outcome.code == 0, outcome.err
+    facts = json.loads(outcome.out)
+    assert (facts["precision"], facts["options"]["exclude"]) == ("int8", ["cls", "box"])
+    outputs = onnxruntime.InferenceSession(facts["path"]).get_outputs()
+    assert [(tensor.name, tensor.type) for tensor in outputs] == [(name, "tensor(float)") for name in RAW_OUTPUT_NAMES]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("-f", "onx"), "unknown format 'onx'\n  hint: did you mean 'onnx'?"),
         (("-f", "word"), "unknown format 'word'\n  hint: one of: "),
-        (("-f", "onnx", "--precision", "int4"), "onnx has no precision 'int4'\n  hint: supported: fp32, fp16"),
+        (("-f", "onnx", "--precision", "int4"), "onnx has no precision 'int4'\n  hint: supported: fp32, fp16, int8"),
+        (("-f", "onnx", "--precision", "int8"), "at least 16: there are 0\n  hint: name a data set or a folder"),
+        (("-f", "onnx", "--calibration", "."), "onnx fp32 needs no calibration pictures"),
+        (("-f", "onnx", "--option", "ranges=minmax"), "onnx fp32 has no option 'ranges'"),
         (("-f", "onnx", "--image-size", "100", "160"), "the nearest is 96 160"),
         (("-f", "onnx", "--option", "opsett=17"), "unknown option of onnx: 'opsett'\n  hint: did you mean 'opset'?"),
         (("-f", "onnx", "--option", "opset=9"), "opset: Input should be greater than or equal to 13, got 9"),
