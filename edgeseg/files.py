@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -55,6 +56,38 @@ def write_atomically(path: Path, data: bytes) -> None:
     """
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+@contextlib.contextmanager
+def replacing_folder(path: Path, marker: str) -> Iterator[Path]:
+    """A temporary folder beside `path` that takes its place when the block ends well, and vanishes when it does not.
+
+    A kill at any moment leaves the old folder, the new one or, between two renames, none: never half of one.
+
+    Args:
+        path: of the folder.
+        marker: name of a file in such folders. One that lies there already is replaced if it is empty or has that
+            file: another one is somebody else's.
+
+    Raises:
+        OutputError: `path` cannot be written, here or by the block, or is something else.
+    """
+    make_folder(path.parent)
+    _refuse_another(path, marker)
+    try:
+        temporary = _folder_beside(path)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    try:
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        _take_place(temporary, path)
+    except OSError as error:
+        if error.filename is not None and temporary not in (Path(error.filename), *Path(error.filename).parents):
+            raise
+        raise _cannot_write(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def make_folder(path: Path) -> Path:
@@ -109,6 +142,37 @@ def _temporary_beside(path: Path) -> Path:
         raise _cannot_write(path, error) from error
     os.close(handle)
     return Path(name)
+
+
+def _folder_beside(path: Path) -> Path:
+    return Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:_PREFIX_LENGTH]}-"))
+
+
+def _refuse_another(path: Path, marker: str) -> None:
+    if path.exists() and not path.is_dir():
+        raise OutputError(f"{path}: is no folder, expected one or a name that is free")
+    if path.is_dir() and any(path.iterdir()) and not (path / marker).is_file():
+        raise OutputError(
+            f"{path}: a folder without {marker}, expected one with it or a name that is free",
+            hint="move it away, or choose another name",
+        )
+
+
+def _take_place(fresh: Path, path: Path) -> None:
+    """Rename; what lies there is moved aside first, since no rename replaces a folder that is not empty."""
+    if not path.exists():
+        fresh.rename(path)
+        return
+    aside = _folder_beside(path)
+    try:
+        path.rename(aside / "old")
+        try:
+            fresh.rename(path)
+        except OSError:
+            (aside / "old").rename(path)
+            raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _cannot_write(path: Path, error: OSError) -> OutputError:

@@ -43,12 +43,13 @@ class Capabilities:
 
     Attributes:
         precisions: supported precisions, the default first.
-        suffix: of the artifact's file, with its dot; empty where the artifact is a folder.
+        suffix: of the artifact, with its dot; empty where it is a folder without one.
         dynamic_shapes: whether batch and size may be left open.
         compile_hardware: hardware without which the artifact cannot be finished; empty for none.
         run_hardware: hardware or system without which it cannot run; empty for none.
         extra: the pip extra that installs the SDK; empty where that needs an environment of its own.
         calibrated: precisions whose export needs calibration pictures.
+        folder: whether an artifact with a suffix is a folder too.
     """
 
     precisions: tuple[str, ...]
@@ -58,6 +59,12 @@ class Capabilities:
     run_hardware: str = ""
     extra: str = ""
     calibrated: tuple[str, ...] = ()
+    folder: bool = False
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the artifact is one file."""
+        return bool(self.suffix) and not self.folder
 
 
 @dataclass(frozen=True)

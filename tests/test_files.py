@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edgeseg.errors import OutputError
-from edgeseg.files import make_folder, replacing, sha256_of, sha256_of_folder, write_atomically
+from edgeseg.files import make_folder, replacing, replacing_folder, sha256_of, sha256_of_folder, write_atomically
 
 
 def listing(folder: Path) -> list[str]:
@@ -176,3 +176,75 @@ def test_sha256_of_a_folder_leaves_out_what_does_not_count(folder: Path) -> None
     (folder / "edgeseg.json").write_text("{}")
     assert sha256_of_folder(folder) != before
     assert sha256_of_folder(folder, [folder / "edgeseg.json"]) == before
+
+
+@pytest.mark.parametrize("error", [WriterError, KeyboardInterrupt])
+@pytest.mark.parametrize("old", [False, True], ids=["no folder before", "a folder before"])
+def test_a_failed_folder_leaves_no_trace_and_keeps_the_old_one(
+    error: type[BaseException], old: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "n.v1"
+    if old:
+        path.mkdir()
+        (path / "model").write_text("old")
+
+    with pytest.raises(error), replacing_folder(path, "model") as temporary:
+        (temporary / "model").write_text("half")
+        raise error
+
+    assert listing(tmp_path) == (["n.v1"] if old else [])
+    assert not old or (path / "model").read_text() == "old"
+
+
+def test_a_folder_is_replaced_with_all_that_it_held(tmp_path: Path) -> None:
+    path = tmp_path / "n.v1"
+    path.mkdir()
+    (path / "model").write_text("old")
+    (path / "left over").touch()
+
+    with replacing_folder(path, "model") as temporary:
+        (temporary / "model").write_text("new")
+        assert listing(path) == ["left over", "model"]
+
+    assert listing(tmp_path) == ["n.v1"]
+    assert listing(path) == ["model"]
+    assert (path / "model").read_text() == "new"
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    assert path.stat().st_mode == plain.stat().st_mode
+
+
+def test_an_empty_folder_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "n"
+    path.mkdir()
+    with replacing_folder(path, "model") as temporary:
+        (temporary / "model").touch()
+    assert listing(path) == ["model"]
+
+
+@pytest.mark.parametrize("kind", ["file", "somebody's folder"])
+def test_what_is_not_ours_is_never_replaced(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "n"
+    if kind == "file":
+        path.write_text("mine")
+    else:
+        path.mkdir()
+        (path / "letter.txt").write_text("mine")
+
+    with pytest.raises(OutputError, match=f"{path}: "), replacing_folder(path, "model"):
+        pytest.fail("the block must not start")
+
+    assert listing(tmp_path) == ["n"]
+    assert (path if kind == "file" else path / "letter.txt").read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_written_is_said_by_its_name(tmp_path: Path) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(OutputError, match=f"{tmp_path / 'n'}: .*No space left"), replacing_folder(tmp_path / "n", "m"):
+        raise full
+    assert listing(tmp_path) == []
+
+
+def test_an_error_about_another_file_stays_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), replacing_folder(tmp_path / "n", "model"):
+        (tmp_path / "absent").read_text()

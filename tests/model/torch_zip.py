@@ -128,10 +128,10 @@ def write_archive(path: Path, pickle: bytes, storages: Mapping[str, bytes] | Non
 
 def refused(path: Path, *words: str) -> None:
     """Reading ends soon, in an error that names the file and says `words`."""
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(WeightsError) as caught:
         read_checkpoint(path)
-    assert time.monotonic() - started < SECONDS
+    assert time.process_time() - started < SECONDS
     assert str(path) in caught.value.message
     for word in words:
         assert word in caught.value.message

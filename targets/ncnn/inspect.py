@@ -1,0 +1,29 @@
+"""Static findings about an ncnn folder."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from edgeseg.target import Artifact, Findings
+
+from .network import BIN_FILE, PARAM_FILE, stored_types
+from .runner import checked_layers
+
+
+def inspect(artifact: Artifact) -> Findings:
+    """Layer counts, and whether every convolution's weights have the precision asked."""
+    layers = checked_layers(artifact.path)
+    kinds = Counter(layer.kind for layer in layers)
+    types = stored_types(artifact.path, layers)
+    wanted = artifact.metadata.precision
+    problems = tuple(
+        f"{name}: weights are {found}, expected {wanted}" for name, found in types.items() if found != wanted
+    )
+    size = sum((artifact.path / name).stat().st_size for name in (PARAM_FILE, BIN_FILE))
+    facts: dict[str, str | int | float] = {
+        "layers": len(layers),
+        "operators": ", ".join(f"{kind} {count}" for kind, count in kinds.most_common()),
+        "convolutions": len(types),
+        "megabytes": round(size / 1e6, 2),
+    }
+    return Findings(facts, problems)
