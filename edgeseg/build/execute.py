@@ -110,6 +110,7 @@ class Build:
         environment: versions and platform.
         finished: when, UTC, ISO 8601.
         isolation: as asked.
+        shared_ran: stages of all targets that were not taken from an earlier build.
     """
 
     plan: Plan
@@ -120,11 +121,13 @@ class Build:
     environment: dict[str, str]
     finished: str = ""
     isolation: Isolation = "auto"
+    shared_ran: tuple[str, ...] = ()
 
     @property
     def ran(self) -> list[str]:
-        """Target and stage of everything that was not taken from an earlier build."""
-        return [f"{build.target.id} {stage}" for build in self.targets for stage in build.seconds]
+        """Stages, with their target, of everything that was not taken from an earlier build."""
+        own = [f"{build.target.id} {stage}" for build in self.targets for stage in build.seconds]
+        return [*self.shared_ran, *own]
 
     def error(self) -> EdgesegError | None:
         """What the build ends with: a failed stage before a missed gate, that before a missing environment."""
@@ -181,10 +184,17 @@ def environment() -> dict[str, str]:
 
 
 def _execute(plan: Plan, options: ExecuteOptions, listener: Listener) -> Build:
-    weights, facts = _weights(plan, options, listener)
+    shared_ran: list[str] = []
+
+    def tell(target: str, stage: str, outcome: str) -> None:
+        if not target and outcome == "passed":
+            shared_ran.append(stage)
+        listener(target, stage, outcome)
+
+    weights, facts = _weights(plan, options, tell)
     builds = [TargetBuild(target) for target in plan.targets]
     places = [_place(build, options) for build in builds]
-    reference, numbers = _reference(plan, weights, options, listener, wanted=any(places))
+    reference, numbers = _reference(plan, weights, options, tell, wanted=any(places))
     shared = {"weights": weights, **reference}
     pairs = [
         (build, _run_of(plan, build, found, shared, options, listener))
@@ -199,6 +209,10 @@ def _execute(plan: Plan, options: ExecuteOptions, listener: Listener) -> Build:
                 one.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for _, run in pairs:
+                run.stop.set()
+                for session in run.sessions:
+                    session.close()
             raise
     for build, run in pairs:
         _finish(build, run, options)
@@ -206,12 +220,15 @@ def _execute(plan: Plan, options: ExecuteOptions, listener: Listener) -> Build:
         if found is None:
             listener(build.target.id, "", build.outcome)
     finished = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    return Build(plan, facts, sha256_of(weights), numbers, builds, environment(), finished, options.isolation)
+    return Build(
+        plan, facts, sha256_of(weights), numbers, builds, environment(), finished, options.isolation, tuple(shared_ran)
+    )
 
 
 def _stages(build: TargetBuild, run: TargetRun, options: ExecuteOptions, room: Admission) -> None:
     """All stages of a target that may run beside others'."""
     with room.admitted(build.target.id, build.target.limits.memory_mb), _session(run, options) as session:
+        run.sessions.append(session)
         run.run(build, session, alone=False)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from edgeseg import registry
 from edgeseg.build.execute import ExecuteOptions
@@ -63,7 +64,8 @@ def _target(plan: Plan, target: ResolvedTarget, shared: dict[str, Path], options
     known = registry.load(target.format)
     compiles = bool(known.capabilities.compile_hardware)
     run = TargetRun(plan, target, environment, shared, deferral=known.deferral(), finished_by_device=compiles)
-    artifact, waits = None, ""
+    artifact, waits, missing = None, "", False
+    stages: dict[str, Mapping[str, Any]] = {}
     for alone in (False, True):
         for step in run.steps(alone=alone):
             if "reference" in step.inputs and plan.validation is None:
@@ -74,6 +76,12 @@ def _target(plan: Plan, target: ResolvedTarget, shared: dict[str, Path], options
             if found is None and not waits and step.name in ("export", "compile"):
                 waits = step.name
             artifact = found.outputs.get("artifact", artifact) if found else artifact
+            missing = missing or found is None
+            stages[step.name] = found.facts if found else {}
+    found, reason = None, "after what it judges"
+    if not missing:
+        found, reason = would_run(run.gates_request(stages), force=_forced(options, "gates"))
+    yield f"{target.id:<16} gates: {_said(found, reason)}"
     if run.deferral:
         yield f"{target.id:<16} deferred, with a bundle: {run.deferral}"
 

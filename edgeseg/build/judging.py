@@ -35,6 +35,11 @@ KINDS: tuple[tuple[str, tuple[str, ...], str], ...] = (
 """Outcome where one of these gates is missed, the first row first, and what to do. Together they are all gates."""
 
 
+UNMEASURED = (
+    "AP needs data.val with 32 annotated pictures or more, time and memory a benchmark; "
+    "or take the gate out of the card"
+)
+
 MEASURES: Mapping[str, tuple[str, ...]] = {
     "score_error_max": ("verify", "points", "score_error_max"),
     "box_error_px_max": ("verify", "points", "box_error_px_max"),
@@ -67,7 +72,7 @@ def measured_by(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
 
 
 def judge_target(request: StageRequest) -> StageResult:
-    """Judge. Parameters: gates, measured, problems, diagnosis."""
+    """Judge. Parameters: gates, measured, problems, diagnosis, required (gates that must not stay unjudged)."""
     want = request.parameters
     results = judge(Gates(**want["gates"]), want["measured"])
     facts = {"gates": [gate_json(result) for result in results]}
@@ -80,6 +85,11 @@ def judge_target(request: StageRequest) -> StageResult:
         if missed:
             cause = "; ".join(want["diagnosis"]) if outcome == "parity_failed" else ""
             return StageResult(outcome, "; ".join(map(_sentence, missed)), cause or hint, facts=facts)
+    for outcome, names, _ in KINDS:
+        unmeasured = [name for name in names if name in want["required"] and name not in want["measured"]]
+        if unmeasured:
+            message = f"{', '.join(unmeasured)}: asked by the card, and nothing here measures it"
+            return StageResult(outcome, message, UNMEASURED, facts=facts)
     return StageResult(facts=facts)
 
 

@@ -83,7 +83,9 @@ def needless(build: Path) -> list[Path]:
     """
     found = [build / SCRATCH] if (build / SCRATCH).is_dir() else []
     try:
-        current = {target["id"] for target in json.loads((build / "build.json").read_text())["targets"]}
+        content = json.loads((build / "build.json").read_text())
+        # A build with --only has not all targets of its card.
+        current = {*content["card"]["targets"], *(target["id"] for target in content["targets"])}
     except (OSError, ValueError, KeyError, TypeError):
         # Without a finished build nobody knows what is old.
         return found

@@ -166,13 +166,18 @@ def make_plan(card: ResolvedCard, *, weights_given: bool, only: Sequence[str] = 
         card=card,
         folder=(output or Path("runs") / card.card.name).absolute(),
         weights=None if trains else card.weights,
-        license="" if weights_given else card.card.license,
+        license="" if weights_given and not _set(card, "license") else card.card.license,
         targets=_chosen(card.targets, only),
         pictures=pictures,
         pictures_from=origin,
         validation=validation,
         calibration=_calibration(card, _chosen(card.targets, only)),
     )
+
+
+def _set(card: ResolvedCard, key: str) -> bool:
+    """Whether ``--set`` says it: then it is about this very build."""
+    return any(override.partition("=")[0].strip() == key for override in card.overrides)
 
 
 def is_calibrated(target: ResolvedTarget) -> bool:

@@ -46,9 +46,12 @@ def find_or_run(request: StageRequest, run: Runner, scratch: Path, *, force: boo
     result = run(replace(request, folder=work))
     files = sorted(path.name for path in work.iterdir())
     result = replace(result, outputs=_published(work, request.folder, result))
-    for name in before - set(files):
-        remove(request.folder / name)
-    cache.keep(request, content, result, reason, files)
+    left = before - set(files)
+    if result.passed:
+        for name in left:
+            remove(request.folder / name)
+    # What a failed stage does not replace stays, and stays known.
+    cache.keep(request, content, result, reason, files if result.passed else sorted({*files, *left}))
     return result
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,6 +79,8 @@ class TargetRun:
         keep_going: run what still can run after a stage failed.
         deferral: why its artifact cannot be finished or run here; empty where it can.
         listener: is told of every stage.
+        stop: set where the build was interrupted: nothing starts any more.
+        sessions: that run its stages now, to be ended then.
     """
 
     plan: Plan
@@ -89,6 +92,8 @@ class TargetRun:
     deferral: str = ""
     finished_by_device: bool = False
     listener: Listener = lambda *_: None
+    stop: threading.Event = field(default_factory=threading.Event)
+    sessions: list[Session] = field(default_factory=list)
 
     def steps(self, *, alone: bool) -> Iterator[Step]:
         """Steps that are to run beside others, or alone."""
@@ -101,6 +106,8 @@ class TargetRun:
     def run(self, build: TargetBuild, session: Session, *, alone: bool) -> None:
         """Run these steps; what fails is in `build`."""
         for step in self.steps(alone=alone):
+            if self.stop.is_set():
+                raise KeyboardInterrupt
             if build.outcome != "passed" and not self.keep_going:
                 build.skipped.append(step.name)
                 continue
@@ -128,21 +135,32 @@ class TargetRun:
 
     def judge(self, build: TargetBuild) -> None:
         """Hold what was measured against the gates."""
-        if build.artifact is None:
-            return
-        verified = build.stages.get("verify", {})
+        if build.artifact is not None:
+            self._take(build, "gates", self._found(self.gates_request(build.stages), judge_target))
+
+    def gates_request(self, stages: Mapping[str, Mapping[str, Any]]) -> StageRequest:
+        """The request of the stage that judges, from the facts of the others."""
+        verified = stages.get("verify", {})
         parameters = {
             "gates": self.target.gates.model_dump(exclude_none=True),
-            "measured": measured_by(build.stages),
+            "measured": measured_by(stages),
             "problems": verified.get("problems", []),
             "diagnosis": verified.get("diagnosis", []),
+            # A device judges the rest.
+            "required": [] if self.deferral else list(self.target.asked),
         }
         folder = self.plan.target_folder(self.target)
-        request = StageRequest("gates", self.target.id, folder, {}, parameters, code=code_version_of(""))
-        self._take(build, "gates", self._found(request, judge_target))
+        return StageRequest("gates", self.target.id, folder, {}, parameters, code=code_version_of(""))
 
     def _run(self, build: TargetBuild, session: Session, request: StageRequest, step: Step) -> None:
-        result = self._found(request, lambda inner: session.run(inner, step.failure, self.target.limits))
+        def run(inner: StageRequest) -> StageResult:
+            result = session.run(inner, step.failure, self.target.limits)
+            if self.stop.is_set():
+                # Whatever came of it came of being ended: no result.
+                raise KeyboardInterrupt
+            return result
+
+        result = self._found(request, run)
         self._take(build, step.name, result)
         if step.name == "verify" and result.passed and build.artifact is not None:
             _add_parity(build.artifact, result.facts)

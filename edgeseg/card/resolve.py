@@ -47,6 +47,7 @@ class ResolvedTarget:
         registered: whether this installation has the target.
         reason: why it cannot be built in this interpreter; empty where it can.
         limits: of its stages.
+        asked: names of the gates that the card itself sets.
     """
 
     index: int
@@ -59,6 +60,7 @@ class ResolvedTarget:
     registered: bool
     reason: str = ""
     limits: Limits = field(default_factory=Limits)
+    asked: tuple[str, ...] = ()
 
     def option_values(self) -> dict[str, Any]:
         """The options as plain values, defaults written out where the target is registered."""
@@ -232,6 +234,7 @@ def _resolve_target(loaded: LoadedCard, index: int, errors: list[CardError]) -> 
         registered=entry.target is not None,
         reason="; ".join(entry.report.problems),
         limits=asked.limits or loaded.card.limits,
+        asked=tuple(asked.gates.model_dump(exclude_none=True)),
     )
 
 

@@ -47,6 +47,8 @@ def command(card: tuple[Path, ...], **asked: Any) -> None:
 
     if len(card) > 1 and asked["output"] is not None:
         raise UsageError("--output names the folder of one card", hint="leave it out: each card has runs/<name>")
+    if asked["sign"] is not None and not asked["sign"].is_file():
+        raise UsageError(f"--sign {asked['sign']}: no such key", hint="ssh-keygen -t ed25519 -f KEY makes one")
     plans = [_plan(path, asked) for path in card]
     options = _options(asked)
     if asked["dry_run"]:
@@ -55,7 +57,11 @@ def command(card: tuple[Path, ...], **asked: Any) -> None:
         for plan in plans:
             click.echo("\n".join(plan_lines(plan, options)))
         return
-    builds = _build_all(plans, options, ray=asked["executor"] == "ray")
+    try:
+        builds = _build_all(plans, options, ray=asked["executor"] == "ray")
+    except KeyboardInterrupt:
+        click.echo("interrupted: the same command goes on from the stages that have ended", err=True)
+        raise
     _conclude(builds, asked["sign"], as_json=asked["as_json"])
 
 
@@ -116,12 +122,12 @@ def _conclude(builds: list[Build], key: Path | None, *, as_json: bool) -> None:
 
     for build in builds:
         written, page = write_reports(build)
+        if not as_json:
+            print_build(build, page)
         if key is not None:
             from edgeseg.signature import sign
 
             sign(written, key)
-        if not as_json:
-            print_build(build, page)
     if as_json:
         contents = [build_json(build) for build in builds]
         emit_json(contents[0] if len(contents) == 1 else contents)

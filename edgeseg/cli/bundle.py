@@ -14,7 +14,7 @@ from edgeseg.cli.output import emit_json, is_quiet, parse_pairs, progress_bar, v
 @click.argument("artifact", type=click.Path(path_type=Path))
 @click.option("--against", type=click.Path(path_type=Path), help="Reference weights; default: found by hash near it.")
 @click.option("--pictures", multiple=True, metavar="SOURCE", help="What to record; default: the shipped photos.")
-@click.option("--gate", multiple=True, metavar="NAME=LIMIT", help="Judged on the device; over the defaults.")
+@click.option("--gate", multiple=True, metavar="NAME=LIMIT", help="Judged on the device; over those of its build.")
 @click.option(
     "--card", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="The model card, to go along."
 )
@@ -23,20 +23,28 @@ from edgeseg.cli.output import emit_json, is_quiet, parse_pairs, progress_bar, v
 @click.option("--json", "as_json", is_flag=True, help="Print hashes and sizes.")
 @verbosity
 def command(artifact: Path, against: Path | None, output: Path | None, as_json: bool, **asked: Any) -> None:
-    """Pack ARTIFACT with golden vectors of its reference; `edgeseg verify BUNDLE` checks it without PyTorch."""
+    """Pack ARTIFACT with golden vectors of its reference; `edgeseg verify BUNDLE` checks it without PyTorch.
+
+    Where ARTIFACT lies in a build's folder, its target's id and gates are those of the build.
+    """
+    from edgeseg.bundle.from_build import of_build
     from edgeseg.bundle.pack import BundleRequest, write_bundle
     from edgeseg.bundle.portable import open_portable
     from edgeseg.cli.verify import parse_gates
     from edgeseg.export import find_reference
+    from edgeseg.gates import Gates
 
     # "n.onnx/" has the name "n.onnx"; "." has none.
     artifact = artifact.resolve() if not artifact.name else artifact
+    target, gates = of_build(artifact)
+    given = parse_gates(parse_pairs(asked["gate"], "--gate")).model_dump(exclude_none=True)
     request = BundleRequest(
         artifact=artifact,
         reference=against or find_reference(artifact, open_portable(artifact).metadata),
         pictures=asked["pictures"],
         output=output or artifact.with_name(f"{artifact.stem}.bundle.tar"),
-        gates=parse_gates(parse_pairs(asked["gate"], "--gate")),
+        target_id=target,
+        gates=Gates(**{**gates.model_dump(exclude_none=True), **given}),
         card=asked["card"].read_bytes() if asked["card"] else b"",
         calibration=asked["calibration"],
     )

@@ -30,6 +30,7 @@ def build_json(build: Build) -> dict[str, Any]:
         "card": {
             "path": str(card.path.absolute()),
             "sha256": card.sha256,
+            "targets": [target.id for target in card.targets],
             "file_sha256": sha256_of(card.path) if card.path.is_file() else "",
         },
         "family": card.card.model.family,

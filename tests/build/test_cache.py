@@ -163,6 +163,15 @@ def test_files_of_an_older_run_go_when_it_leaves_others(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"new.bin", "notes.txt", "export.manifest.json"}
 
 
+def test_failed_run_leaves_the_good_files_of_the_last_one_and_still_knows_them(tmp_path: Path) -> None:
+    request = _request(tmp_path)
+    _run(request, Work(name="good.bin"))
+    _run(request, lambda _: StageResult("export_failed", "no"), force=True)
+    assert (tmp_path / "out/good.bin").is_file()
+    _run(request, Work(name="new.bin"))
+    assert not (tmp_path / "out/good.bin").exists()
+
+
 def test_output_folder_replaces_one_that_was_there(tmp_path: Path) -> None:
     def writes(name: str) -> Callable[[StageRequest], StageResult]:
         def work(request: StageRequest) -> StageResult:

@@ -192,3 +192,21 @@ def test_interrupted_build_leaves_no_process_behind(tiny_weights: Path, tmp_path
     for worker in alive:
         worker.kill()
     assert alive == []
+
+
+def test_ctrl_c_ends_the_running_stage_and_starts_no_other(tiny_weights: Path, tmp_path: Path) -> None:
+    card = card_of(tmp_path, tiny_weights, [{"format": "hanging"}, {"format": "onnx"}], stage_s=200)
+    output = tmp_path / "out"
+    process = subprocess.Popen(
+        command(card, output), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 90
+    while not (output / "hanging-fp32/inspect.manifest.json").is_file() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted: the same command goes on" in said
+    assert not (output / "hanging-fp32/verify.manifest.json").exists()
+    assert not (output / "onnx-fp32").exists()
+    assert not (output / ".scratch").exists()

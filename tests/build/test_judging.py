@@ -23,7 +23,14 @@ STAGES: dict[str, dict[str, Any]] = {
 
 
 def _judged(gates: dict[str, float], stages: dict[str, dict[str, Any]] = STAGES, **more: Any) -> StageResult:
-    parameters = {"gates": gates, "measured": measured_by(stages), "problems": [], "diagnosis": [], **more}
+    parameters = {
+        "gates": gates,
+        "measured": measured_by(stages),
+        "problems": [],
+        "diagnosis": [],
+        "required": [],
+        **more,
+    }
     return judge_target(StageRequest("gates", "t", Path("unused"), {}, parameters))
 
 
@@ -94,3 +101,12 @@ def test_broken_contract_fails_whatever_the_gates_say() -> None:
     result = _judged({}, problems=["class names differ"], diagnosis=["2 classes are permuted"])
     assert (result.outcome, result.message) == ("parity_failed", "class names differ")
     assert result.hint == "2 classes are permuted"
+
+
+def test_gate_of_the_card_that_nothing_measures_fails() -> None:
+    stages = {name: facts for name, facts in STAGES.items() if name != "validate"}
+    gates = {"mask_ap_min": 0.3, "ap_retention_min": 0.99, "mask_iou_min": 0.9}
+    # The default retention may stay unjudged; what the card itself sets may not.
+    result = _judged(gates, stages, required=["mask_ap_min", "mask_iou_min"])
+    assert result.outcome == "metric_failed"
+    assert result.message == "mask_ap_min: asked by the card, and nothing here measures it"

@@ -26,10 +26,10 @@ def _stage(build: Path, target: str, stage: str, outcome: str = "passed") -> Non
 @pytest.fixture
 def build(tmp_path: Path) -> Path:
     folder = tmp_path / "runs/one"
-    for target, stage in (("", "weights"), ("onnx-fp32", "export"), ("gone-fp32", "export")):
+    for target, stage in (("", "weights"), ("onnx-fp32", "export"), ("gone-fp32", "export"), ("left-out", "export")):
         _stage(folder, target, stage)
     _stage(folder, "onnx-fp32", "verify", "run_failed")
-    (folder / "build.json").write_text(json.dumps({"targets": [{"id": "onnx-fp32"}]}))
+    (folder / "build.json").write_text(json.dumps({"card": {"targets": ["onnx-fp32", "left-out"]}, "targets": []}))
     return folder
 
 
@@ -42,6 +42,7 @@ def test_list_has_every_stage_with_its_state(build: Path) -> None:
         ("onnx-fp32", "export"): "good",
         ("onnx-fp32", "verify"): "it ended with run_failed",
         ("gone-fp32", "export"): "its output export.bin was changed",
+        ("left-out", "export"): "good",
     }
     assert rows["", "weights"]["bytes"] == 1000
     table = run("cache", "list", build).out
@@ -68,6 +69,8 @@ def test_prune_removes_what_the_card_no_longer_has_and_keeps_the_rest(build: Pat
         "onnx-fp32/verify.bin",
         "onnx-fp32/verify.manifest.json",
         "gone-fp32/notes.txt",
+        "left-out/export.bin",
+        "left-out/export.manifest.json",
         "build.json",
     }
 
