@@ -112,7 +112,7 @@ def _source(weights: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _data(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Each list of pictures: what for, and how many of which annotations."""
     for one in content.get("data") or []:
-        of = f" of {one['annotations']}" if one["annotations"] else ", without annotations"
+        of = f" of {one['annotations']}" if one["annotations"] else ""
         yield DATA_LISTS.get(one["name"], one["name"]), f"{counted(one['pictures'], 'picture')}{of}"
 
 
