@@ -84,7 +84,8 @@ def _quantised(model: Any, request: ExportRequest, options: OpenVinoOptions) -> 
         import nncf
     except ImportError as error:
         raise needs_extra("nncf", "openvino", "openvino int8") from error
-    nncf.set_log_level(logging.ERROR)
+    # Not `nncf.set_log_level`: that also sets the level of the root logger's handlers, which are the caller's.
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     size = request.image_size
     dataset = nncf.Dataset(request.calibration, lambda path: next(calibration_inputs([path], size)))
     # Its progress bars go to stdout, which belongs to the command that called.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import subprocess
 import sys
@@ -107,7 +108,10 @@ def test_int8_folder_has_int8_weights_and_quantised_activations(quantised: Path,
 def test_int8_export_is_silent_and_repeatable(
     tiny_weights: Path, pictures: Path, quantised: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    levels = [handler.level for handler in logging.getLogger().handlers]
     again = export(tiny_weights, "openvino", output_dir=tmp_path, precision="int8", calibration=pictures).path
+    # pytest's own handlers are the caller's here.
+    assert [handler.level for handler in logging.getLogger().handlers] == levels != []
     assert capfd.readouterr().out == ""
     assert contents(again) == contents(quantised)
 
