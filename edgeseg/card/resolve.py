@@ -47,7 +47,8 @@ class ResolvedTarget:
         registered: whether this installation has the target.
         reason: why it cannot be built in this interpreter; empty where it can.
         limits: of its stages.
-        asked: names of the gates that the card itself sets.
+        asked: names of the gates that the card itself sets, other than to what the precision's default is: a card
+            with every default written out means the same.
     """
 
     index: int
@@ -234,8 +235,14 @@ def _resolve_target(loaded: LoadedCard, index: int, errors: list[CardError]) -> 
         registered=entry.target is not None,
         reason="; ".join(entry.report.problems),
         limits=asked.limits or loaded.card.limits,
-        asked=tuple(asked.gates.model_dump(exclude_none=True)),
+        asked=_own_gates(asked.gates, gates_for(precision, Gates())),
     )
+
+
+def _own_gates(asked: Gates, defaults: Gates) -> tuple[str, ...]:
+    """Names of the gates that differ from the defaults."""
+    given = asked.model_dump(exclude_none=True)
+    return tuple(name for name, limit in given.items() if limit != getattr(defaults, name))
 
 
 def _entry(loaded: LoadedCard, index: int, asked: CardTarget, errors: list[CardError]) -> Entry | None:
