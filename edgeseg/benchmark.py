@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from edgeseg.benchmark_accuracy import Accuracy, Bar, read_accuracy, validate_model
 from edgeseg.benchmark_turn import Turn, TurnResult, run_turn
 from edgeseg.errors import ArtifactError, EdgesegError, UsageError
+from edgeseg.files import bytes_of
 from edgeseg.machine import Machine, MachineState, read_machine, read_state, throttled
 from edgeseg.metrics.latency import Latency, drift_of, latency_of, per_second
 from edgeseg.photos import shipped_photos
@@ -314,9 +315,7 @@ def _validate(
 
 
 def _speed(subject: Subject, turns: list[TurnResult], is_build: bool) -> ModelSpeed:
-    files = [subject.path] if subject.path.is_file() else [path for path in subject.path.rglob("*") if path.is_file()]
-    size = sum(file.stat().st_size for file in files)
-    return ModelSpeed(subject, tuple(turns), size, read_accuracy(subject.path) if is_build else None)
+    return ModelSpeed(subject, tuple(turns), bytes_of(subject.path), read_accuracy(subject.path) if is_build else None)
 
 
 def _state_warnings(machine: Machine, before: MachineState, after: MachineState) -> Iterator[str]:

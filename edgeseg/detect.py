@@ -6,7 +6,6 @@ The network runs here; masks and their encoding run in worker processes, a few p
 from __future__ import annotations
 
 import collections
-import itertools
 import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,15 +13,16 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgeseg.data.letterbox import Geometry, letterbox
+from edgeseg.data.letterbox import Geometry
 from edgeseg.errors import SourceError
+from edgeseg.in_flight import run_groups
 from edgeseg.metadata import Head
 from edgeseg.metrics.coco_results import CocoResults, Row
 from edgeseg.postprocess.decode import Candidates
 from edgeseg.postprocess.pipeline import PROTOTYPES, PostprocessOptions, candidates_of, to_instances
-from edgeseg.predict import Model, PredictOptions
+from edgeseg.predict import Model, PredictOptions, batches
+from edgeseg.quantised import Tensor
 from edgeseg.sources import BrokenFrame, Frame, open_sources
-from edgeseg.tensors import INPUT_NAME, Array
 
 PROTOCOL = PostprocessOptions(score=0.001, iou=0.7, max_detections=300, multi_label=True)
 """The published evaluation: low threshold, several classes a point, 300 detections (facts.md, section 4)."""
@@ -46,7 +46,7 @@ class Job:
 
     image_id: int
     found: Candidates
-    prototypes: Array
+    prototypes: Tensor
     head: Head
     place: Geometry
     categories: tuple[int, ...]
@@ -127,23 +127,16 @@ def _jobs(
 ) -> Iterator[Job]:
     size = model.check(asked)
     head = model.metadata.head
-    frames = iter(open_sources([str(path) for _, path in pictures]))
+    frames = map(_readable, open_sources([str(path) for _, path in pictures]))
     ids = iter(image_id for image_id, _ in pictures)
-    while group := list(itertools.islice(frames, asked.batch or model.metadata.batch)):
-        good = [_readable(frame) for frame in group]
-        start = time.perf_counter()
-        boxed = [letterbox(frame.picture, size, model.metadata.preprocessing.pad_value) for frame in good]
-        images = model.input_of([picture for picture, _ in boxed])
-        ready = time.perf_counter()
-        outputs = model.runner.run({INPUT_NAME: images})
-        done = time.perf_counter()
-        result.milliseconds["letterbox"] += 1e3 * (ready - start)
-        result.milliseconds["network"] += 1e3 * (done - ready)
-        for index, (_, place) in enumerate(boxed):
+    for ran in run_groups(model, batches(frames, asked.batch or model.metadata.batch), size):
+        result.milliseconds["letterbox"] += ran.letterbox_ms
+        result.milliseconds["network"] += ran.network_ms
+        for index, place in enumerate(ran.places):
             # Without the time that the receiver of a job takes before it asks for the next.
             resumed = time.perf_counter()
-            found = candidates_of(outputs, index, head, PROTOCOL)
-            prototypes = outputs[PROTOTYPES[head]][index : index + 1]
+            found = candidates_of(ran.outputs, index, head, PROTOCOL)
+            prototypes = ran.outputs[PROTOTYPES[head]][index : index + 1]
             result.milliseconds["decode+nms"] += 1e3 * (time.perf_counter() - resumed)
             yield Job(next(ids), found, prototypes, head, place, categories)
 

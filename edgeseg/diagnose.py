@@ -6,7 +6,7 @@ recorded reference cannot be fed anything: the diagnosis then says where these h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,15 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeseg.data.letterbox import Geometry, to_input
+from edgeseg.faults import EXPLAINED, INPUT_FAULTS, explained_outputs
 from edgeseg.metrics.tensor_error import TensorError
 from edgeseg.postprocess.decode import decode_all
 from edgeseg.tensors import INPUT_NAME, LEVELS, NUM_COEFFICIENTS, Array
 
 if TYPE_CHECKING:
     from edgeseg.target import Runner
-
-EXPLAINED = 0.1
-"""A hypothesis explains a difference when it leaves less than this share of it."""
 
 SAME = 1e-3
 """Relative error below which a tensor counts as equal when changed ones are listed."""
@@ -56,30 +54,9 @@ def diagnose(evidence: Evidence, tensors: Mapping[str, TensorError], precision: 
     found = _zero_tensors(tensors) + _class_order(evidence)
     if evidence.reference is None:
         return [*(found or _rounding(tensors, precision) or _changed_tensors(tensors)), INPUTS_NOT_TRIED]
-    found = _inputs(evidence, evidence.reference) + found
+    found = _inputs(evidence, evidence.reference) + (found or _outputs(evidence))
     return found or _rounding(tensors, precision) or _changed_tensors(tensors)
 
-
-def _bgr(images: Array, _: Geometry) -> Array:
-    return np.ascontiguousarray(images[:, ::-1])
-
-
-def _black_padding(images: Array, place: Geometry) -> Array:
-    black = np.zeros_like(images)
-    rows = slice(place.top, place.top + place.resized[0])
-    columns = slice(place.left, place.left + place.resized[1])
-    black[:, :, rows, columns] = images[:, :, rows, columns]
-    return black
-
-
-INPUT_HYPOTHESES: tuple[tuple[str, Callable[[Array, Geometry], Array]], ...] = (
-    ("the artifact reads the channels as BGR, expected RGB", _bgr),
-    ("the artifact sees padding of 0, expected 114", _black_padding),
-    ("the artifact takes 0..1 for 0..255 (divides by 255 once more)", lambda images, _: images / np.float32(255)),
-    ("the artifact does not divide by 255", lambda images, _: images * np.float32(255)),
-    ("the artifact mirrors the picture", lambda images, _: np.ascontiguousarray(images[..., ::-1])),
-)
-"""What is wrong, and the change to the reference's input that has the same effect."""
 
 INPUTS_NOT_TRIED = (
     "the reference is a recording, so a wrong channel order, padding or scale was not looked for: "
@@ -88,15 +65,19 @@ INPUTS_NOT_TRIED = (
 
 
 def _inputs(evidence: Evidence, reference: Runner) -> list[str]:
-    images = to_input([evidence.letterboxed])
     found = evidence.decoded["output0"][:1]
+    images = to_input([evidence.letterboxed])
     before = _distance(decode_all(evidence.reference_outputs)["output0"][:1], found)
     explanations = []
-    for sentence, change in INPUT_HYPOTHESES:
-        outputs = reference.run({INPUT_NAME: change(images, evidence.place)})
+    for fault in INPUT_FAULTS:
+        outputs = reference.run({INPUT_NAME: fault.change(images, evidence.place)})
         if _distance(decode_all(outputs)["output0"], found) < EXPLAINED * before:
-            explanations.append(sentence)
+            explanations.append(fault.sentence)
     return explanations
+
+
+def _outputs(evidence: Evidence) -> list[str]:
+    return [sentence for _, sentence in explained_outputs(decode_all(evidence.reference_outputs), evidence.decoded)]
 
 
 def _zero_tensors(tensors: Mapping[str, TensorError]) -> list[str]:

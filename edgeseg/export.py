@@ -101,14 +101,15 @@ def artifact_sha256(artifact: Path) -> str:
     return sha256_of_folder(artifact, [sidecar_path(artifact)]) if artifact.is_dir() else sha256_of(artifact)
 
 
-def write_sidecar(artifact: Artifact, parity: dict[str, Any] | None = None) -> Path:
-    """Write what the artifact says about itself, its hash, and the parity found, beside it."""
-    content: dict[str, Any] = json.loads(artifact.metadata.to_json())
-    content["sha256"] = artifact_sha256(artifact.path)
-    content["parity"] = parity
-    path = sidecar_path(artifact.path)
-    write_atomically(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
-    return path
+def write_sidecar(artifact: Artifact) -> None:
+    """Write `sidecar_bytes` beside the artifact."""
+    write_atomically(sidecar_path(artifact.path), sidecar_bytes(artifact))
+
+
+def sidecar_bytes(artifact: Artifact) -> bytes:
+    """What the artifact says about itself, and its hash; a build adds the parity that it finds."""
+    content = {**json.loads(artifact.metadata.to_json()), "sha256": artifact_sha256(artifact.path), "parity": None}
+    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def find_reference(artifact: Path, metadata: ArtifactMetadata) -> Path:

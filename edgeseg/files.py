@@ -105,6 +105,11 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+def bytes_of(path: Path) -> int:
+    """Size of a file, or of all files below a folder, in bytes."""
+    return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
+
+
 def sha256_of(path: Path) -> str:
     """Hex sha256 of a file's bytes."""
     with path.open("rb") as file:

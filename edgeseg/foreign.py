@@ -31,6 +31,18 @@ def peer_keys(metadata: ArtifactMetadata) -> dict[str, str]:
     }
 
 
+def typed_peer_keys(metadata: ArtifactMetadata) -> dict[str, Any]:
+    """`peer_keys` as values of JSON or YAML, which its files other than ONNX hold, and not as texts."""
+    return {
+        **peer_keys(metadata),
+        "stride": STRIDES[-1],
+        "batch": metadata.batch,
+        "imgsz": list(metadata.image_size),
+        "names": dict(enumerate(metadata.names)),
+        "channels": 3,
+    }
+
+
 def from_peer_keys(
     keys: Mapping[str, Any],
     inputs: tuple[TensorSpec, ...],

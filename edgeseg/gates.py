@@ -36,7 +36,17 @@ class Gates(BaseModel):
     latency_p95_ms_max: float | None = Field(None, gt=0, description="95th percentile of one run, milliseconds")
     artifact_mb_max: float | None = Field(None, gt=0, description="size of the artifact, 10^6 bytes")
     peak_rss_mb_max: float | None = Field(None, gt=0, description="peak resident memory of a run, 10^6 bytes")
+    mapped_share_min: float | None = Field(
+        None, ge=0, le=1, description="operations that run on the accelerator over all, by its compiler's log"
+    )
+    subgraphs_max: float | None = Field(
+        None, ge=1, description="parts of the network that run on the accelerator, by its compiler's log"
+    )
 
+
+INSPECTED: Mapping[str, str] = {"mapped_share_min": "mapped_share", "subgraphs_max": "subgraphs"}
+"""Gates on what a target's `inspect` finds: gate to the name of the fact. A target without that fact leaves it
+unjudged."""
 
 PARITY_DEFAULTS: Mapping[str, Gates] = {
     "fp32": Gates(

@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeseg.data.letterbox import Geometry, letterbox, to_input
+from edgeseg.data.letterbox import Geometry, to_input
 from edgeseg.errors import SourceError, UsageError, did_you_mean
+from edgeseg.in_flight import Ran, run_groups
 from edgeseg.instances import Instances
 from edgeseg.metadata import ArtifactMetadata
 from edgeseg.model.config import check_image_size
 from edgeseg.postprocess.pipeline import PostprocessOptions, candidates_of, to_instances
+from edgeseg.quantised import Outputs
 from edgeseg.sources import BrokenFrame, Frame, SourceLike, open_sources
 from edgeseg.target import Runner
 from edgeseg.tensors import INPUT_NAME, Array
@@ -37,7 +39,8 @@ if TYPE_CHECKING:
 class StepTimes:
     """Milliseconds per picture of each step: letterbox to input tensor, network, decoding with suppression, masks.
 
-    What a batch does at once is shared evenly among its pictures.
+    What a batch does at once is shared evenly among its pictures. Where a runner has several runs under way, `network`
+    goes from the start of a run to its outputs: the times of neighbours overlap.
     """
 
     letterbox: float = 0.0
@@ -163,11 +166,14 @@ class Model:
         """Segment frames as they come; a broken one gives a `Failure` in its place."""
         size = self.check(options)
         count = self.metadata.batch if options.batch is None else options.batch
-        for group in _batches(frames, count):
-            good = [frame for frame in group if isinstance(frame, Frame)]
-            results = iter(self._segment(good, size, options.postprocess) if good else ())
-            for frame in group:
-                yield Failure(frame.source, frame.error) if isinstance(frame, BrokenFrame) else next(results)
+        for ran in run_groups(self, batches(frames, count), size):
+            places = enumerate(ran.places)
+            for frame in ran.frames:
+                if isinstance(frame, BrokenFrame):
+                    yield Failure(frame.source, frame.error)
+                else:
+                    index, place = next(places)
+                    yield self._result(ran, frame, index, place, options.postprocess)
 
     def outputs(self, letterboxed: list[NDArray[np.uint8]]) -> dict[str, Array]:
         """Run the network on letterboxed pictures (H, W, 3) uint8 RGB of one size."""
@@ -241,21 +247,14 @@ class Model:
                 raise result.error
             yield result
 
-    def _segment(self, frames: list[Frame], size: tuple[int, int], options: PostprocessOptions) -> Iterator[Result]:
-        start = time.perf_counter()
-        boxed = [letterbox(frame.picture, size, self.metadata.preprocessing.pad_value) for frame in frames]
-        images = self.input_of([picture for picture, _ in boxed])
-        letterboxed = time.perf_counter()
-        outputs = self.runner.run({INPUT_NAME: images})
-        done = time.perf_counter()
-        for index, (frame, (_, place)) in enumerate(zip(frames, boxed, strict=True)):
-            times = StepTimes(
-                letterbox=1e3 * (letterboxed - start) / len(frames), network=1e3 * (done - letterboxed) / len(frames)
-            )
-            yield Result(frame, self._instances(outputs, index, place, options, times), times)
+    def _result(self, ran: Ran, frame: Frame, index: int, place: Geometry, options: PostprocessOptions) -> Result:
+        """Of a group's picture `index`, broken ones not counted."""
+        share = len(ran.places)
+        times = StepTimes(letterbox=ran.letterbox_ms / share, network=ran.network_ms / share)
+        return Result(frame, self._instances(ran.outputs, index, place, options, times), times)
 
     def _instances(
-        self, outputs: dict[str, Array], index: int, place: Geometry, options: PostprocessOptions, times: StepTimes
+        self, outputs: Outputs, index: int, place: Geometry, options: PostprocessOptions, times: StepTimes
     ) -> Instances:
         start = time.perf_counter()
         found = candidates_of(outputs, index, self.metadata.head, options)
@@ -362,7 +361,8 @@ def _spaced(size: tuple[int, int]) -> str:
     return f"{size[0]} {size[1]}"
 
 
-def _batches(frames: Iterable[Frame | BrokenFrame], count: int) -> Iterator[list[Frame | BrokenFrame]]:
+def batches(frames: Iterable[Frame | BrokenFrame], count: int) -> Iterator[list[Frame | BrokenFrame]]:
+    """Groups of `count` frames, the last one of what is left."""
     iterator = iter(frames)
     while group := list(itertools.islice(iterator, count)):
         yield group

@@ -7,7 +7,8 @@ imports its SDK; opening an artifact may be costly. Post-processing sits above a
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -15,13 +16,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from edgeseg.errors import ContractError
+from edgeseg.errors import ContractError, UsageError
 from edgeseg.metadata import ArtifactMetadata
 from edgeseg.model.config import check_image_size
+from edgeseg.quantised import Outputs
 from edgeseg.tensors import INPUT_NAME, Array, TensorSpec, check_tensors
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from edgeseg.probe import Probe
 
 
 class Options(BaseModel):
@@ -50,6 +54,11 @@ class Capabilities:
         extra: the pip extra that installs the SDK; empty where that needs an environment of its own.
         calibrated: precisions whose export needs calibration pictures.
         folder: whether an artifact with a suffix is a folder too.
+        environment: name of the target, of the same package, whose venv, image and `requirements.txt` serve this one
+            too; empty where it has its own.
+        portable: whether what `export` makes opens on any machine, where only `finish` needs the device: a build then
+            verifies and validates it before it defers the rest.
+        intermediate: whether `Target.probe` shows the tensors between an artifact's layers.
     """
 
     precisions: tuple[str, ...]
@@ -60,6 +69,9 @@ class Capabilities:
     extra: str = ""
     calibrated: tuple[str, ...] = ()
     folder: bool = False
+    environment: str = ""
+    portable: bool = False
+    intermediate: bool = False
 
     @property
     def is_file(self) -> bool:
@@ -75,11 +87,13 @@ class EnvReport:
         problems: what is missing, a sentence each; empty where all is there.
         remedy: a command or a step that mends it.
         versions: package name to version, of what is there.
+        optional: names in `versions` without which the target works all the same, or elsewhere.
     """
 
     problems: tuple[str, ...] = ()
     remedy: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+    optional: tuple[str, ...] = ()
 
     @property
     def usable(self) -> bool:
@@ -137,7 +151,8 @@ class Findings:
 class Runner(abc.ABC):
     """An open artifact: named arrays in, named arrays out. A context manager.
 
-    `run` checks names, shapes and dtypes, then calls `_run`, the one method that a target must write.
+    `run` checks names, shapes and dtypes, then calls `_run`, the one method that a target must write. One whose SDK
+    runs on its own while Python goes on also writes `in_flight` and `_start`.
     """
 
     def __init__(self, metadata: ArtifactMetadata) -> None:
@@ -159,6 +174,17 @@ class Runner(abc.ABC):
         """How it really runs (device, threads, execution precision), for reports."""
         return {}
 
+    @property
+    def in_flight(self) -> int:
+        """How many runs `predict` and `val` keep under way at once by `start`; 1: each ends before the next begins."""
+        return 1
+
+    @property
+    def device_ms(self) -> float | None:
+        """Milliseconds that the last `run` took by the accelerator's own clock, without copies; None where the runtime
+        does not count them."""
+        return None
+
     def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Run once.
 
@@ -172,12 +198,25 @@ class Runner(abc.ABC):
             ContractError: a name, shape or dtype is not as declared, or the runner is closed.
             UsageError: a height or width that the network's strides do not divide.
         """
+        self._check(arrays)
+        return self._run(arrays)
+
+    def start(self, arrays: Mapping[str, Array]) -> Callable[[], Outputs]:
+        """Begin a run; arguments and errors are those of `run`.
+
+        Returns:
+            To be called once, which waits for the run and gives what `run` gives; tensors that the artifact holds in
+            integers may come as they are. Until then the arrays must not be changed, nor the runner closed.
+        """
+        self._check(arrays)
+        return self._start(arrays)
+
+    def _check(self, arrays: Mapping[str, Array]) -> None:
         if not self._open:
             raise ContractError("this runner is closed", hint="open the artifact again")
         check_tensors(self.inputs, arrays, "the inputs")
         height, width = arrays[INPUT_NAME].shape[2:]
         check_image_size((height, width))
-        return self._run(arrays)
 
     def close(self) -> None:
         """Free the runtime's memory; a second call does nothing."""
@@ -196,6 +235,10 @@ class Runner(abc.ABC):
     @abc.abstractmethod
     def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Run on checked inputs."""
+
+    def _start(self, arrays: Mapping[str, Array]) -> Callable[[], Outputs]:
+        """Begin a run on checked inputs; by default it is made when it is waited for."""
+        return functools.partial(self._run, arrays)
 
     def _close(self) -> None:  # noqa: B027 - most runners free everything with their last reference
         """Free what `__init__` took; the default has nothing to free."""
@@ -263,3 +306,16 @@ class Target(abc.ABC):
     @abc.abstractmethod
     def open(self, artifact: Artifact, options: Options) -> Runner:
         """Load the artifact; `options` is of this target's `run_options_type`."""
+
+    def probe(self, artifact: Artifact, options: Options) -> Probe:
+        """Open the artifact so that the tensors between its layers can be read; where `capabilities.intermediate`.
+
+        Args:
+            artifact: as for `open`.
+            options: of this target's `run_options_type`.
+
+        Raises:
+            EnvironmentMissingError: a package that this needs is not here.
+            UsageError: this format shows none.
+        """
+        raise UsageError(f"{self.name}: shows no tensors between its layers")

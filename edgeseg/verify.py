@@ -22,6 +22,7 @@ from edgeseg.diagnose import Evidence, diagnose
 from edgeseg.errors import ContractError, UsageError
 from edgeseg.gates import GateResult, Gates, gates_for, judge
 from edgeseg.instances import Instances
+from edgeseg.metadata import Head
 from edgeseg.metrics.mask_parity import ParitySummary, PictureParity, match_instances
 from edgeseg.metrics.tensor_error import TensorError
 from edgeseg.postprocess.decode import decode_all
@@ -141,7 +142,7 @@ def verify(
     options = options or VerifyOptions()
     reference = LiveReference(reference) if isinstance(reference, Model) else reference
     report = VerifyReport(str(artifact.path), str(reference.path), contract_problems(reference, artifact))
-    comparison = _Comparison(reference, artifact, options)
+    comparison = Comparison(reference, artifact, options)
     try:
         for frame in frames:
             if isinstance(frame, BrokenFrame):
@@ -178,11 +179,19 @@ def contract_problems(reference: Model | Reference, artifact: Model) -> list[str
     return problems
 
 
-class _Comparison:
-    """Accumulates the comparison picture by picture; memory does not grow with their number."""
+class Comparison:
+    """Accumulates the comparison picture by picture; memory does not grow with their number.
 
-    def __init__(self, reference: Reference, artifact: Model, options: VerifyOptions) -> None:
+    Args:
+        reference: what to compare with.
+        artifact: what was exported.
+        options: gates and thresholds.
+        head: layout of the artifact's outputs; None takes the artifact's own.
+    """
+
+    def __init__(self, reference: Reference, artifact: Model, options: VerifyOptions, head: Head | None = None) -> None:
         self.reference, self.artifact, self.options = reference, artifact, options
+        self.head: Head = head or artifact.metadata.head
         self.size = artifact.metadata.image_size
         self.tensors: dict[str, TensorError] = {}
         self.masks = ParitySummary()
@@ -197,16 +206,54 @@ class _Comparison:
     def add(self, frame: Frame) -> None:
         """Run both sides on one picture and compare."""
         boxed, place = letterbox(frame.picture, self.size, self.reference.metadata.preprocessing.pad_value)
-        want, have = self.reference.outputs(boxed), self.artifact.outputs([boxed])
+        self.compare(frame, boxed, place, self.reference.outputs(boxed), self.artifact.outputs([boxed]))
+
+    def compare(
+        self,
+        frame: Frame,
+        boxed: NDArray[np.uint8],
+        place: Geometry,
+        want: ReferenceOutputs,
+        have: dict[str, Array],
+    ) -> None:
+        """Compare what both sides gave for one picture.
+
+        Args:
+            frame: the picture.
+            boxed: its letterbox.
+            place: the letterbox's geometry.
+            want: the reference's outputs.
+            have: the artifact's, in the layout `head`.
+
+        Raises:
+            ContractError: the names or shapes are not the reference's, or a value that counts is not finite.
+        """
         dense_want = decode_all(want.raw)
-        _check_shapes(want.raw if self.artifact.metadata.head == "raw" else dense_want, have)
-        dense_have = _decoded(have, self.artifact)
-        self._add_tensors(want, want.raw if self.artifact.metadata.head == "raw" else dense_want, have)
+        expected = want.raw if self.head == "raw" else dense_want
+        _check_shapes(expected, have)
+        dense_have = decode_all(have) if self.head == "raw" else have
+        self._add_tensors(want, expected, have)
         self._add_points(dense_want["output0"][0], dense_have["output0"][0])
         if self.evidence is None:
             self.evidence = Evidence(boxed, place, want.raw, dense_have, self.reference.runner)
         ours = self.reference.instances(boxed, want, place, self._thresholds)
         self._add_instances(frame, place, ours, have)
+
+    @property
+    def points(self) -> dict[str, float]:
+        """Largest score and box error over all points."""
+        return {"score_error_max": self.score_error, "box_error_px_max": self.box_error}
+
+    def measured(self) -> dict[str, float]:
+        """The numbers that gates judge."""
+        masks = self.masks
+        ious = np.asarray(masks.mask_ious or [np.nan])
+        return {
+            **self.points,
+            "matched_fraction_min": masks.matched_fraction,
+            "mask_iou_min": float(ious.min()),
+            "mask_iou_median_min": float(np.median(ious)),
+        }
 
     def _add_tensors(self, want: ReferenceOutputs, expected: Mapping[str, Array], have: Mapping[str, Array]) -> None:
         for name, array in expected.items():
@@ -229,21 +276,21 @@ class _Comparison:
 
     def _add_instances(self, frame: Frame, place: Geometry, ours: Instances, have: dict[str, Array]) -> None:
         names = self.reference.metadata.names
-        theirs = postprocess(have, 0, self.artifact.metadata.head, place, names, self._thresholds)
+        theirs = postprocess(have, 0, self.head, place, names, self._thresholds)
         parity = match_instances(ours, theirs, self.options.score)
         self.masks.add(parity)
         candidates = self.worst + _worst_of(frame, ours, theirs, parity)
         self.worst = heapq.nsmallest(WORST_KEPT, candidates, key=lambda worst: worst.mask_iou)
 
 
-def _conclude(report: VerifyReport, comparison: _Comparison, options: VerifyOptions) -> None:
+def _conclude(report: VerifyReport, comparison: Comparison, options: VerifyOptions) -> None:
     metadata = comparison.artifact.metadata
     gates = gates_for(metadata.precision, options.gates)
     report.tensors = [tensor.summary() for tensor in comparison.tensors.values()]
-    report.points = {"score_error_max": comparison.score_error, "box_error_px_max": comparison.box_error}
+    report.points = comparison.points
     report.masks = comparison.masks.summary()
     report.problems += _constant_problems(comparison) + _not_finite_problems(comparison)
-    report.gates = judge(gates, _measured(report))
+    report.gates = judge(gates, comparison.measured())
     judged = {gate.name for gate in report.gates}
     report.not_judged = [name for name in gates.model_dump(exclude_none=True) if name not in judged]
     report.worst = comparison.worst
@@ -264,17 +311,7 @@ def _conclude(report: VerifyReport, comparison: _Comparison, options: VerifyOpti
         report.diagnosis = diagnose(comparison.evidence, comparison.tensors, metadata.precision)
 
 
-def _measured(report: VerifyReport) -> dict[str, float]:
-    masks = report.masks
-    return {
-        **report.points,
-        "matched_fraction_min": masks["matched_fraction"],
-        "mask_iou_min": masks["mask_iou_min"],
-        "mask_iou_median_min": masks["mask_iou_median"],
-    }
-
-
-def _constant_problems(comparison: _Comparison) -> list[str]:
+def _constant_problems(comparison: Comparison) -> list[str]:
     return [
         f"{tensor.name}: the same values for every picture; the reference's change with the input"
         for tensor in comparison.tensors.values()
@@ -282,7 +319,7 @@ def _constant_problems(comparison: _Comparison) -> list[str]:
     ]
 
 
-def _not_finite_problems(comparison: _Comparison) -> list[str]:
+def _not_finite_problems(comparison: Comparison) -> list[str]:
     return [
         f"{name}: {count} values are not finite at points that the statistics leave out"
         for name, count in comparison.not_finite.items()
@@ -304,10 +341,6 @@ def _check_shapes(expected: Mapping[str, Array], have: Mapping[str, Array]) -> N
     ]
     if problems:
         raise ContractError("the outputs are not the reference's: " + "; ".join(problems))
-
-
-def _decoded(outputs: dict[str, Array], artifact: Model) -> dict[str, Array]:
-    return decode_all(outputs) if artifact.metadata.head == "raw" else outputs
 
 
 def _corners(cxcywh: Array) -> Array:

@@ -18,6 +18,8 @@ def bundle_target(build: TargetBuild, run: TargetRun) -> None:
     """Write the bundle, or take the one of an earlier build; the target's outcome is ``deferred`` then."""
     assert build.artifact is not None  # noqa: S101 - asked for targets that were exported
     plan, target = run.plan, run.target
+    # A portable graph holds its ranges already.
+    calibration = None if run.portable else plan.calibration
     pictures = plan.pictures.pictures[:GOLDEN_PICTURES]
     request = StageRequest(
         stage="bundle",
@@ -28,11 +30,11 @@ def bundle_target(build: TargetBuild, run: TargetRun) -> None:
             "gates": target.gates.model_dump(exclude_none=True),
             "card": plan.card.content(),
             "data": plan.pictures.key(),
-            "calibration": plan.calibration.sha256 if plan.calibration else "",
+            "calibration": calibration.sha256 if calibration else "",
         },
         places={
             "pictures": [str(path) for path in pictures],
-            "calibration": [str(path) for path in plan.calibration.pictures] if plan.calibration else [],
+            "calibration": [str(path) for path in calibration.pictures] if calibration else [],
         },
         code=code_version_of(target.format),
     )
@@ -48,9 +50,10 @@ def bundle_target(build: TargetBuild, run: TargetRun) -> None:
         build.fail(result.outcome, f"its bundle: {result.message}", result.hint, result.log)
         return
     build.bundle = result.outputs["bundle"]
+    proven = "; the portable graph that it will be built from: parity passed here" if "verify" in build.stages else ""
     build.fail(
         "deferred",
-        run.deferral,
+        run.deferral + proven,
         f"copy {build.bundle.name} to the device, run `edgeseg verify {build.bundle.name}` there, then "
         f"`edgeseg report {plan.folder} --merge result.json` here",
     )

@@ -133,6 +133,7 @@ class Build:
         """What the build ends with: a failed stage before a missed gate, that before a missing environment."""
         by_outcome = {build.outcome: build for build in reversed(self.targets)}
         failed = [b for b in self.targets if b.outcome not in ("passed", "deferred", "env_missing", *GATES_MISSED)]
+        demanded = [b for b in self.targets if b.outcome == "deferred" and b.target.require == "device"]
         if failed:
             return StageError(failed[0].outcome, f"{failed[0].target.id}: {failed[0].message}", hint=failed[0].hint)
         missed = [(outcome, GateError) for outcome in GATES_MISSED]
@@ -140,6 +141,9 @@ class Build:
             if outcome in by_outcome:
                 build = by_outcome[outcome]
                 return kind(f"{build.target.id}: {outcome}: {build.message}", hint=build.hint)
+        if demanded:
+            message = f"{demanded[0].target.id}: deferred, and the card says `require: device`: {demanded[0].message}"
+            return EnvironmentMissingError(message, hint=demanded[0].hint)
         return None
 
 
@@ -321,5 +325,6 @@ def _run_of(
         keep_going=options.keep_going,
         deferral=place.deferral,
         finished_by_device=bool(target.capabilities.compile_hardware),
+        portable=target.capabilities.portable,
         listener=listener,
     )

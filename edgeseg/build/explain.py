@@ -63,7 +63,15 @@ def _target(plan: Plan, target: ResolvedTarget, shared: dict[str, Path], options
         return
     known = registry.load(target.format)
     compiles = bool(known.capabilities.compile_hardware)
-    run = TargetRun(plan, target, environment, shared, deferral=known.deferral(), finished_by_device=compiles)
+    run = TargetRun(
+        plan,
+        target,
+        environment,
+        shared,
+        deferral=known.deferral(),
+        finished_by_device=compiles,
+        portable=known.capabilities.portable,
+    )
     artifact, waits, missing = None, "", False
     stages: dict[str, Mapping[str, Any]] = {}
     for alone in (False, True):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgeseg.build.stage import StageRequest, StageResult
-from edgeseg.gates import GateResult, Gates, judge
+from edgeseg.gates import INSPECTED, GateResult, Gates, judge
 from edgeseg.report.schema import gate_json
 
 KINDS: tuple[tuple[str, tuple[str, ...], str], ...] = (
@@ -31,12 +31,17 @@ KINDS: tuple[tuple[str, tuple[str, ...], str], ...] = (
         ("latency_p50_ms_max", "latency_p95_ms_max", "artifact_mb_max", "peak_rss_mb_max"),
         "a smaller scale, image size or precision; or another limit",
     ),
+    (
+        "budget_failed",
+        ("mapped_share_min", "subgraphs_max"),
+        "the findings of `inspect` name the operations that stay on the processor; a smaller image size maps more",
+    ),
 )
 """Outcome where one of these gates is missed, the first row first, and what to do. Together they are all gates."""
 
 
 UNMEASURED = (
-    "AP needs data.val with 32 annotated pictures or more, time and memory a benchmark; "
+    "AP needs data.val with 32 annotated pictures or more, time and memory a benchmark, what is mapped its compiler; "
     "or take the gate out of the card"
 )
 
@@ -53,6 +58,7 @@ MEASURES: Mapping[str, tuple[str, ...]] = {
     "latency_p95_ms_max": ("benchmark", "latency_ms", "p95"),
     "artifact_mb_max": ("artifact", "artifact_mb"),
     "peak_rss_mb_max": ("benchmark", "peak_rss_mb"),
+    **{gate: ("inspect", fact) for gate, fact in INSPECTED.items()},
 }
 """Gate to the stage and the fact that it judges; ``artifact`` is the stage that finished it."""
 

@@ -12,9 +12,9 @@ from edgeseg.build.cache import damaged_output, read_manifest
 from edgeseg.build.plan import SCRATCH
 from edgeseg.build.running import remove
 from edgeseg.build.stage import StageResult
-from edgeseg.build.steps import artifact_bytes
 from edgeseg.data.index_cache import cache_folder
 from edgeseg.errors import UsageError
+from edgeseg.files import bytes_of
 
 MANIFESTS = "*.manifest.json"
 
@@ -71,7 +71,7 @@ def stages_of(build: Path) -> Iterator[StageEntry]:
         problem = damaged_output(outputs, manifest["output_sha256"])
         if manifest["outcome"] != "passed":
             problem = f"it ended with {manifest['outcome']}"
-        size = sum(artifact_bytes(path.parent / name) for name in manifest["files"])
+        size = sum(bytes_of(path.parent / name) for name in manifest["files"])
         row = (manifest["target"], manifest["stage"], manifest["outcome"], problem or "good", size, _age(path))
         yield StageEntry(build, *row)
 
@@ -114,7 +114,7 @@ def prune(paths: Iterable[Path]) -> int:
     """
     total = 0
     for path in paths:
-        total += artifact_bytes(path)
+        total += bytes_of(path)
         remove(path)
         if path.parent.is_dir() and not any(path.parent.iterdir()):
             path.parent.rmdir()

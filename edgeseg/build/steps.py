@@ -16,7 +16,7 @@ from edgeseg.build.validation import validate_artifact, validate_reference
 from edgeseg.data.calibration import require_pictures
 from edgeseg.errors import StageError, UsageError
 from edgeseg.export import write_sidecar
-from edgeseg.files import write_atomically
+from edgeseg.files import bytes_of, write_atomically
 from edgeseg.predict import load
 from edgeseg.report.schema import verify_json
 from edgeseg.sources import open_sources
@@ -35,6 +35,7 @@ class Step:
         inputs: names of the files that it reads; it runs only where all of them are there.
         alone: whether nothing else may run beside it, since it is timed.
         on_device: whether it opens the artifact, which some targets can do on their device only.
+        portable: whether it proves what the device has yet to finish as well, where that opens on any machine.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Step:
     inputs: tuple[str, ...]
     alone: bool = False
     on_device: bool = False
+    portable: bool = False
 
 
 def import_weights(request: StageRequest) -> StageResult:
@@ -158,8 +160,8 @@ TARGET_STEPS: tuple[Step, ...] = (
     Step("export", export_artifact, "export_failed", ("weights",)),
     Step("compile", compile_artifact, "compile_failed", ("artifact",), on_device=True),
     Step("inspect", inspect_artifact, "inspect_failed", ("artifact",)),
-    Step("verify", verify_artifact, "run_failed", ("weights", "artifact"), on_device=True),
-    Step("validate", validate_artifact, "run_failed", ("artifact", "reference"), on_device=True),
+    Step("verify", verify_artifact, "run_failed", ("weights", "artifact"), on_device=True, portable=True),
+    Step("validate", validate_artifact, "run_failed", ("artifact", "reference"), on_device=True, portable=True),
     Step("benchmark", time_artifact, "run_failed", ("artifact",), alone=True, on_device=True),
 )
 """What every target runs through, in order; `reference` is there where the card has enough validation pictures, and
@@ -171,12 +173,7 @@ STEPS: Mapping[str, Step] = {**SHARED_STEPS, **{step.name: step for step in TARG
 def _tools(artifact: Artifact) -> dict[str, Any]:
     metadata = dataclasses.asdict(artifact.metadata)
     kept = ("head", "dynamic", "batch", "tool_versions", "license", "options")
-    return {**{key: metadata[key] for key in kept}, "artifact_mb": round(artifact_bytes(artifact.path) / 1e6, 3)}
-
-
-def artifact_bytes(path: Path) -> int:
-    """Size of a file, or of all files below a folder."""
-    return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
+    return {**{key: metadata[key] for key in kept}, "artifact_mb": round(bytes_of(artifact.path) / 1e6, 3)}
 
 
 def _names_problem(found: tuple[str, ...], wanted: list[str]) -> str:

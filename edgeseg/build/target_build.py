@@ -78,6 +78,8 @@ class TargetRun:
         force: stages to run in any case; ``all`` for every one.
         keep_going: run what still can run after a stage failed.
         deferral: why its artifact cannot be finished or run here; empty where it can.
+        finished_by_device: whether a compiler of the device makes the artifact of what `export` makes.
+        portable: whether what `export` makes opens here all the same, and is proven before it is deferred.
         listener: is told of every stage.
         stop: set where the build was interrupted: nothing starts any more.
         sessions: that run its stages now, to be ended then.
@@ -91,6 +93,7 @@ class TargetRun:
     keep_going: bool = False
     deferral: str = ""
     finished_by_device: bool = False
+    portable: bool = False
     listener: Listener = lambda *_: None
     stop: threading.Event = field(default_factory=threading.Event)
     sessions: list[Session] = field(default_factory=list)
@@ -100,7 +103,7 @@ class TargetRun:
         for step in TARGET_STEPS:
             if step.alone != alone or (step.name == "compile" and not self.finished_by_device):
                 continue
-            if not (step.on_device and self.deferral):
+            if not (step.on_device and self.deferral) or (step.portable and self.portable):
                 yield step
 
     def run(self, build: TargetBuild, session: Session, *, alone: bool) -> None:
@@ -141,9 +144,13 @@ class TargetRun:
     def gates_request(self, stages: Mapping[str, Mapping[str, Any]]) -> StageRequest:
         """The request of the stage that judges, from the facts of the others."""
         verified = stages.get("verify", {})
+        measured = measured_by(stages)
+        if self.deferral and self.finished_by_device:
+            # The size that counts is that of what the device makes.
+            measured.pop("artifact_mb_max", None)
         parameters = {
             "gates": self.target.gates.model_dump(exclude_none=True),
-            "measured": measured_by(stages),
+            "measured": measured,
             "problems": verified.get("problems", []),
             "diagnosis": verified.get("diagnosis", []),
             # A device judges the rest.

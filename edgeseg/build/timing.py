@@ -7,7 +7,7 @@ import dataclasses
 from edgeseg.benchmark_turn import STEPS, Turn, run_turn
 from edgeseg.build.stage import StageRequest, StageResult
 from edgeseg.machine import read_machine, read_state
-from edgeseg.metrics.latency import latency_of
+from edgeseg.metrics.latency import latency_of, spread
 
 
 def time_artifact(request: StageRequest) -> StageResult:
@@ -21,11 +21,11 @@ def time_artifact(request: StageRequest) -> StageResult:
     )
     before = read_state()
     result = run_turn(turn)
-    total = latency_of(result.times_ms["total"])
     medians = {step: latency_of(result.times_ms[step]).p50 for step in STEPS}
     return StageResult(
         facts={
-            "latency_ms": {"p50": total.p50, "p95": total.p95, "mean": total.mean, "min": total.min},
+            "latency_ms": spread(result.times_ms["total"]),
+            **({"device_ms": spread(result.device_ms)} if result.device_ms else {}),
             "steps_p50_ms": medians,
             "runs": want["runs"],
             "open_ms": result.open_ms,

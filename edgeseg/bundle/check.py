@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -14,14 +13,14 @@ from typing import Any
 from edgeseg import registry
 from edgeseg.benchmark_turn import Turn, run_turn
 from edgeseg.bundle.manifest import GOLDEN_FOLDER, BundleManifest
-from edgeseg.bundle.portable import open_portable, size_mb
+from edgeseg.bundle.portable import open_portable
 from edgeseg.bundle.result import Trial, result_json
 from edgeseg.bundle.unpack import unpack
 from edgeseg.errors import ArtifactError, EdgesegError, EnvironmentMissingError, StageError, UsageError
 from edgeseg.export import artifact_sha256
-from edgeseg.files import make_folder
-from edgeseg.gates import gates_for, judge
-from edgeseg.metrics.latency import latency_of
+from edgeseg.files import bytes_of, make_folder
+from edgeseg.gates import INSPECTED, gates_for, judge
+from edgeseg.metrics.latency import spread
 from edgeseg.predict import Model
 from edgeseg.recording.playback import Recording
 from edgeseg.report.schema import verify_json
@@ -165,12 +164,13 @@ def _judge_budget(
     manifest: BundleManifest, artifact: Artifact, recording: Recording, place: _Place, trial: Trial
 ) -> None:
     """Time the artifact in a process of its own, and judge gates on time, memory and size."""
-    measured = {"artifact_mb_max": size_mb(artifact.path)}
+    measured = {"artifact_mb_max": bytes_of(artifact.path) / 1e6}
     if place.runs:
         trial.benchmark = _timed(artifact, recording, place)
         latency, peak = trial.benchmark["latency_ms"], trial.benchmark["peak_rss_mb"]
         measured |= {"latency_p50_ms_max": latency["p50"], "latency_p95_ms_max": latency["p95"]}
         measured |= {} if peak is None else {"peak_rss_mb_max": peak}
+    measured |= _inspected(manifest, artifact)
     budget = judge(gates_for(manifest.precision, manifest.gates), measured)
     trial.gates += budget
     judged = {gate.name for gate in budget}
@@ -181,13 +181,23 @@ def _judge_budget(
         trial.hint = "`edgeseg benchmark` shows which step takes the time; a lower precision is faster and smaller"
 
 
+def _inspected(manifest: BundleManifest, artifact: Artifact) -> dict[str, float]:
+    """Gate to what the target finds in the artifact, where one of these gates is asked: finding may need more packages
+    than running."""
+    if not any(getattr(manifest.gates, gate) is not None for gate in INSPECTED):
+        return {}
+    facts = _target(manifest.format).inspect(artifact).facts
+    return {gate: float(facts[fact]) for gate, fact in INSPECTED.items() if fact in facts}
+
+
 def _timed(artifact: Artifact, recording: Recording, place: _Place) -> dict[str, Any]:
     pictures = tuple(str(path) for path in recording.files)
     with _failing("run_failed"):
         found = run_turn(Turn(str(artifact.path), pictures, place.runs, WARMUP, run_options=place.run_options))
-    latency = dataclasses.asdict(latency_of(found.times_ms["total"]))
     return {
-        "latency_ms": {key: latency[key] for key in ("p50", "p95", "mean", "min")},
+        "latency_ms": spread(found.times_ms["total"]),
+        **({"device_ms": spread(found.device_ms)} if found.device_ms else {}),
+        "runs_as": dict(found.execution),
         "runs": place.runs,
         "peak_rss_mb": found.peak_rss_mb,
         "open_ms": found.open_ms,

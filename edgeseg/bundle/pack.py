@@ -26,10 +26,10 @@ from edgeseg.bundle.manifest import (
     Member,
     listing_problem,
 )
-from edgeseg.bundle.portable import open_portable, sidecar_bytes
+from edgeseg.bundle.portable import open_portable
 from edgeseg.data.letterbox import letterbox
 from edgeseg.errors import UsageError
-from edgeseg.export import artifact_sha256, sidecar_path
+from edgeseg.export import artifact_sha256, sidecar_bytes, sidecar_path
 from edgeseg.files import sha256_of, write_atomically
 from edgeseg.gates import Gates
 from edgeseg.metadata import ArtifactMetadata

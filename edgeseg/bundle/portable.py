@@ -42,18 +42,6 @@ def open_portable(path: Path) -> Artifact:
     return Artifact(path, ArtifactMetadata.from_json(json.dumps(rest), str(sidecar)))
 
 
-def sidecar_bytes(artifact: Artifact) -> bytes:
-    """The sidecar of an artifact that has none, as `edgeseg.export.write_sidecar` writes it."""
-    content = {**json.loads(artifact.metadata.to_json()), "sha256": artifact_sha256(artifact.path), "parity": None}
-    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
-
-
-def size_mb(path: Path) -> float:
-    """Size of a file, or of all files of a folder, 10^6 bytes."""
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return sum(file.stat().st_size for file in files) / 1e6
-
-
 def _content(sidecar: Path) -> dict[str, Any]:
     try:
         content = json.loads(sidecar.read_text(encoding="utf-8"))

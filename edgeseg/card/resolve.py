@@ -49,6 +49,7 @@ class ResolvedTarget:
         limits: of its stages.
         asked: names of the gates that the card itself sets, other than to what the precision's default is: a card
             with every default written out means the same.
+        require: ``device`` where being deferred to the device is a failure.
     """
 
     index: int
@@ -62,6 +63,7 @@ class ResolvedTarget:
     reason: str = ""
     limits: Limits = field(default_factory=Limits)
     asked: tuple[str, ...] = ()
+    require: str | None = None
 
     def option_values(self) -> dict[str, Any]:
         """The options as plain values, defaults written out where the target is registered."""
@@ -236,6 +238,7 @@ def _resolve_target(loaded: LoadedCard, index: int, errors: list[CardError]) -> 
         reason="; ".join(entry.report.problems),
         limits=asked.limits or loaded.card.limits,
         asked=_own_gates(asked.gates, gates_for(precision, Gates())),
+        require=asked.require,
     )
 
 

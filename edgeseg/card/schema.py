@@ -135,6 +135,9 @@ class CardTarget(Section):
         None, pattern=NAME_PATTERN, description="name of this target's results; default: <format>-<precision>"
     )
     limits: Limits | None = Field(None, description="limits of this target's stages; default: those of the card")
+    require: Literal["device"] | None = Field(
+        None, description="device: a build that must defer this target to its device fails; default: it passes"
+    )
 
     @model_validator(mode="after")
     def _device_or_format(self) -> Self:

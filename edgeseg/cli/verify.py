@@ -25,6 +25,8 @@ BUNDLE_ONLY = ("result", "runs", "finished")
 @click.option("--result", type=click.Path(path_type=Path), help="Of a bundle.  [default: result.json beside it]")
 @click.option("--runs", type=int, help="Of a bundle: timed runs, 0 for none.  [default: 20]")
 @click.option("--finished", type=click.Path(path_type=Path), help="Of a bundle: keep here what is compiled.")
+@click.option("--blame", is_flag=True, help="Name the step that loses the masks.")
+@click.option("--bisect", is_flag=True, help="Name the first layer that differs.")
 @click.option("--offline", is_flag=True, help="Of a build.json: check again the hashes of all that it names.")
 @click.option("--strict", is_flag=True, help="With --offline: what cannot be reached fails, too.")
 @click.option("--signers", type=click.Path(path_type=Path), help="With --offline: allowed signers (ssh-keygen).")
@@ -47,6 +49,12 @@ def command(artifact: Path, **asked: Any) -> None:
         return
     verify_build.refuse(artifact, asked)
     if is_bundle(artifact):
+        inner = [name for name in ("blame", "bisect") if asked.pop(name)]
+        if inner:
+            raise UsageError(
+                f"--{inner[0]}: {artifact} is a bundle, whose reference is a recording that cannot be run again",
+                hint="name the artifact, and its weights by --against",
+            )
         from edgeseg.cli.verify_bundle import run
 
         run(artifact, asked)
@@ -77,14 +85,20 @@ def _verify(artifact: Path, **asked: Any) -> None:
             frames = open_sources(list(asked["pictures"]) or [str(path) for path in shipped_photos()])
             with progress_bar("verify", frames.total) as advance:
                 report = verify(reference, opened, frames, options, lambda _: advance())
-    content = verify_json(report, asked["worst"])
+        content = verify_json(report, asked["worst"])
+        if asked["blame"] or asked["bisect"]:
+            from edgeseg.cli.verify_inside import looked_inside
+
+            content |= looked_inside(opened, Path(weights), options, asked)
     if asked["json_file"]:
         emit_json(content, asked["json_file"])
     if asked["json_file"] != "-":
         print_verification(content)
-    if not report.passed:
+    blamed = content.get("blame", {}).get("step", "")
+    if not report.passed or blamed:
         raise GateError(
-            f"{artifact}: not equal to {weights}: " + "; ".join(report.failures), hint="; ".join(report.diagnosis)
+            f"{artifact}: not equal to {weights}: " + "; ".join(report.failures or [f"{blamed} loses masks"]),
+            hint="; ".join(report.diagnosis),
         )
 
 

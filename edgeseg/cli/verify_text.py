@@ -36,6 +36,15 @@ def print_verification(content: Mapping[str, Any]) -> None:
         )
     for worst in content["worst"][:WORST_SHOWN]:
         console.print(f"worst: {worst['source']}: {worst['what']}")
+    if "blame" in content:
+        found = content["blame"]
+        console.print(f"blame: {found['step'] or 'nothing is lost'}: {'; '.join(found['because'])}", soft_wrap=True)
+    if "bisect" in content:
+        found = content["bisect"]
+        console.print(
+            f"bisect: {found['verdict']} ({found['runs']} runs, {found['layers']} layers)",
+            soft_wrap=True,
+        )
 
 
 def print_gates(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -26,8 +26,8 @@ class Recipe:
     """How to make a target's environment.
 
     Attributes:
-        target: its name.
-        requirements: pinned lines of the target.
+        target: its name, or that of the target whose environment serves it.
+        requirements: pinned lines of that target.
         core: pinned lines of edgeseg's own dependencies, without those that the target pins otherwise.
         packages: edgeseg, and the target's distribution where that is another one.
         folder: of the target's package.
@@ -68,6 +68,7 @@ def recipe_of(target: str) -> Recipe:
         UsageError: nobody knows this format.
         EnvironmentMissingError: it has no working target here, or that brings no requirements.
     """
+    target = registry.load(target).capabilities.environment or target
     module_name = type(registry.load(target)).__module__
     # The registry has seen to it that there is one; a source tree on the path may list it a second time.
     point = next(iter(entry_points(group=registry.GROUP, name=target)))

@@ -72,13 +72,14 @@ def find(target: str) -> VenvEnvironment | None:
     Raises:
         EnvironmentMissingError: it is outdated: made from other requirements, or for another edgeseg.
     """
-    folder = environments_folder() / target
+    recipe = recipe_of(target)
+    folder = environments_folder() / recipe.target
     try:
         ready: dict[str, Any] = json.loads((folder / READY).read_bytes())
         versions: dict[str, str] = ready["versions"]
     except (OSError, ValueError, KeyError):
         return None
-    expected = _identity(recipe_of(target))
+    expected = _identity(recipe)
     changed = sorted(key for key, value in expected.items() if ready.get(key) != value)
     if not (folder / PYTHON).exists():
         changed.append("python")
@@ -103,13 +104,13 @@ def install(target: str, python: Path | None, progress: Progress) -> VenvEnviron
     """
     recipe = recipe_of(target)
     parent = make_folder(environments_folder())
-    with locked(parent / f"{target}.lock"):
-        folder, log = parent / target, Log(parent / f"{target}.log")
+    with locked(parent / f"{recipe.target}.lock"):
+        folder, log = parent / recipe.target, Log(parent / f"{recipe.target}.log")
         # First of all: what is being replaced must not be used meanwhile.
         (folder / READY).unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
         progress(f"making the venv {folder}")
-        log.run([str(python or sys.executable), "-m", "venv", str(folder)], f"making the venv of {target!r}")
+        log.run([str(python or sys.executable), "-m", "venv", str(folder)], f"making the venv of {recipe.target!r}")
         _fill(recipe, folder, log, progress)
         progress("checking it")
         found = _check(recipe, folder)

@@ -52,6 +52,16 @@ def latency_of(times_ms: Sequence[float]) -> Latency:
     return Latency(p50, p95, p99, float(np.mean(times_ms)), float(min(times_ms)), len(times_ms))
 
 
+SPREAD = ("p50", "p95", "p99", "mean", "min")
+"""What a report keeps of the times of one kind."""
+
+
+def spread(times_ms: Sequence[float]) -> dict[str, float]:
+    """`SPREAD` by name, in milliseconds, of at least one time."""
+    latency = latency_of(times_ms)
+    return {key: getattr(latency, key) for key in SPREAD}
+
+
 def drift_of(times_ms: Sequence[float]) -> float | None:
     """How much slower the last third of the runs is than the first: 0.1 is 10 % slower, -0.1 faster.
 

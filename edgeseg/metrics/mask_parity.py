@@ -48,6 +48,13 @@ class PictureParity:
     missing: tuple[int, ...]
     extra: tuple[int, ...]
 
+    @property
+    def quality(self) -> float:
+        """Panoptic quality (Kirillov et al. 2019): mask IoU summed over the matches, over matches and half of what has
+        none; 0..1, and 1 where there is nothing on either side."""
+        total = len(self.matches) + (len(self.missing) + len(self.extra)) / 2
+        return sum(match.mask_iou for match in self.matches) / total if total else 1.0
+
 
 def match_instances(
     reference: Instances, found: Instances, score: float, margin: float = SCORE_MARGIN

@@ -56,6 +56,21 @@ def quiet_tracing() -> Iterator[None]:
         yield
 
 
+def traced(graph: ExportGraph, image_size: tuple[int, int], batch: int = 1) -> torch.jit.ScriptModule:
+    """The graph as TorchScript, for converters that start from it.
+
+    Args:
+        graph: in evaluation mode.
+        image_size: (height, width) in pixels.
+        batch: pictures at once.
+    """
+    with quiet_tracing():
+        module: torch.jit.ScriptModule = torch.jit.trace(  # type: ignore[no-untyped-call]
+            graph, torch.zeros(batch, 3, *image_size), check_trace=False
+        )
+    return module
+
+
 class DecodedOutputs(nn.Module):
     """The ten raw tensors to the peer's layout."""
 

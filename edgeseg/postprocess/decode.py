@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeseg.errors import ContractError
+from edgeseg.quantised import Outputs, Quantised, Tensor, real
 from edgeseg.tensors import LEVELS, NUM_COEFFICIENTS, REG_MAX, Array
 
 Floats = NDArray[np.float32]
@@ -56,11 +57,11 @@ class Selection:
     limit: int = 30_000
 
 
-def decode_raw(outputs: Mapping[str, Array], index: int, selection: Selection) -> Candidates:
+def decode_raw(outputs: Outputs, index: int, selection: Selection) -> Candidates:
     """Decode one picture of a batch of raw outputs.
 
     Args:
-        outputs: the ten tensors of the head contract, logits, NCHW.
+        outputs: the ten tensors of the head contract, logits, NCHW; of quantised ones only what is kept becomes real.
         index: which picture of the batch.
         selection: what to keep.
 
@@ -83,7 +84,7 @@ def decode_raw(outputs: Mapping[str, Array], index: int, selection: Selection) -
     return _best_first(_joined(parts), selection.limit)
 
 
-def decode_decoded(outputs: Mapping[str, Array], index: int, selection: Selection) -> Candidates:
+def decode_decoded(outputs: Outputs, index: int, selection: Selection) -> Candidates:
     """`decode_raw` for the peer's layout: output0 (B, 4 + nc + 32, N) of cxcywh px, probabilities, coefficients."""
     table = outputs["output0"][index]
     scores = table[4:-NUM_COEFFICIENTS]
@@ -118,12 +119,11 @@ def expected_distances(box_logits: Floats) -> Floats:
 
 
 def _select(
-    scores: Floats, floor: float, selection: Selection, name: str
+    scores: Tensor, floor: float, selection: Selection, name: str
 ) -> tuple[NDArray[np.intp], NDArray[np.int64], Floats]:
     """Points, class ids and scores above `floor` of a (nc, points) map of the tensor `name`."""
-    best = _finite(scores.max(axis=0), name)
-    points = np.flatnonzero(best > floor)
-    columns = scores[:, points]
+    points = np.flatnonzero(_passing(scores, floor, name))
+    columns = real(scores[:, points])
     if selection.multi_label:
         class_ids, position = np.nonzero(columns > floor)
     else:
@@ -134,10 +134,19 @@ def _select(
     return points[position], class_ids.astype(np.int64), columns[class_ids, position]
 
 
-def _columns(outputs: Mapping[str, Array], name: str, index: int, points: NDArray[np.intp]) -> Floats:
+def _passing(scores: Tensor, floor: float, name: str) -> NDArray[np.bool_]:
+    """Which points of a (nc, points) map have a score above `floor`."""
+    if isinstance(scores, Quantised):
+        # Steps keep the order of what they stand for: the best is found, and compared, in integers.
+        return Quantised(scores.stored.max(axis=0), scores.scale, scores.zero_point).above(floor)
+    passing: NDArray[np.bool_] = _finite(scores.max(axis=0), name) > floor
+    return passing
+
+
+def _columns(outputs: Outputs, name: str, index: int, points: NDArray[np.intp]) -> Floats:
     """(channels, K) of one tensor of one picture at K points."""
     tensor = outputs[name][index]
-    return _finite(tensor.reshape(len(tensor), -1)[:, points], name)
+    return _finite(real(tensor.reshape(len(tensor), -1)[:, points]), name)
 
 
 def _finite(values: Floats, name: str) -> Floats:

@@ -9,14 +9,14 @@ import numpy as np
 
 from edgeseg.data.letterbox import Geometry
 from edgeseg.errors import UsageError
-from edgeseg.instances import Instances
+from edgeseg.instances import CroppedMask, Instances
 from edgeseg.metadata import Head
 from edgeseg.postprocess.decode import Candidates, Selection, decode_decoded, decode_raw
 from edgeseg.postprocess.masks import crop_masks
 from edgeseg.postprocess.nms import nms
-from edgeseg.tensors import Array
+from edgeseg.quantised import Outputs, real
 
-_DECODERS: Mapping[Head, Callable[[Mapping[str, Array], int, Selection], Candidates]] = {
+_DECODERS: Mapping[Head, Callable[[Outputs, int, Selection], Candidates]] = {
     "raw": decode_raw,
     "decoded": decode_decoded,
 }
@@ -55,7 +55,7 @@ class PostprocessOptions:
             raise UsageError(f"max detections {self.max_detections}: expected at least 1")
 
 
-def candidates_of(outputs: Mapping[str, Array], index: int, head: Head, options: PostprocessOptions) -> Candidates:
+def candidates_of(outputs: Outputs, index: int, head: Head, options: PostprocessOptions) -> Candidates:
     """Decoded and suppressed candidates of one picture, best first, in letterbox pixels."""
     selection = Selection(options.score, options.multi_label, options.classes)
     found = _DECODERS[head](outputs, index, selection)
@@ -64,7 +64,7 @@ def candidates_of(outputs: Mapping[str, Array], index: int, head: Head, options:
 
 
 def postprocess(
-    outputs: Mapping[str, Array],
+    outputs: Outputs,
     index: int,
     head: Head,
     place: Geometry,
@@ -86,7 +86,7 @@ def postprocess(
 
 def to_instances(  # noqa: PLR0913 - the second half of `postprocess`, timed apart by the benchmark
     found: Candidates,
-    outputs: Mapping[str, Array],
+    outputs: Outputs,
     index: int,
     head: Head,
     place: Geometry,
@@ -99,7 +99,10 @@ def to_instances(  # noqa: PLR0913 - the second half of `postprocess`, timed apa
     inside = np.flatnonzero((xyxy[:, 2:] > xyxy[:, :2]).all(axis=1))
     if len(inside) < len(xyxy):
         found, xyxy = found.take(inside), xyxy[inside]
-    masks = crop_masks(outputs[PROTOTYPES[head]][index], found.coefficients, xyxy, place) if options.masks else None
+    masks: tuple[CroppedMask, ...] | None = None
+    if options.masks:
+        prototypes = outputs[PROTOTYPES[head]][index]
+        masks = crop_masks(real(prototypes), found.coefficients, xyxy, place) if len(xyxy) else ()
     return Instances(
         xyxy=xyxy,
         scores=found.scores,

@@ -13,8 +13,17 @@ from edgeseg.report.words import counted
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 ABSENT = "–"
 
-LATENCIES = (("p50", "Median"), ("p95", "95th percentile"), ("mean", "Mean"), ("min", "Fastest"))
-"""Key of `latency_ms`, and its name on the page."""
+LATENCIES = (
+    ("p50", "Median"),
+    ("p95", "95th percentile"),
+    ("p99", "99th percentile"),
+    ("mean", "Mean"),
+    ("min", "Fastest"),
+)
+"""Key of `latency_ms`, and its name on the page; older builds have no p99."""
+
+ON_DEVICE = (("p50", "median"), ("p95", "95th percentile"), ("p99", "99th percentile"))
+"""Of the network alone by the accelerator's own clock."""
 
 PRECISIONS = (("mask_ap", "Mask AP", "mask"), ("mask_ap50", "Mask AP50", ""), ("box_ap", "Box AP", "box"))
 """Key of the AP, its name on the page, and the kind of its retention, which is measured for two of them."""
@@ -56,7 +65,8 @@ def speed_of(benchmark: Mapping[str, Any]) -> dict[str, Any] | None:
     whole = max(sum(steps.values()), 1e-9)
     return {
         "p50": numbers.milliseconds(times["p50"]),
-        "rows": [(label, numbers.milliseconds(times[key])) for key, label in LATENCIES] + list(_costs(benchmark)),
+        "rows": [(label, numbers.milliseconds(times[key])) for key, label in LATENCIES if times.get(key) is not None]
+        + list(_costs(benchmark)),
         "steps": [
             {"name": name, "value": numbers.milliseconds(spent), "width": round(100 * spent / whole, 2)}
             for name, spent in steps.items()
@@ -108,7 +118,11 @@ def _share(value: float | None) -> str:
 
 
 def _costs(benchmark: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Memory and time that do not belong to a single run, and how it was timed."""
+    """The network alone where the device counts it, memory and time of no single run, and how it was timed."""
+    counted_there = benchmark.get("device_ms") or {}
+    for key, label in ON_DEVICE:
+        if counted_there.get(key) is not None:
+            yield f"Network by the device's clock, {label}", numbers.milliseconds(counted_there[key])
     if (peak := benchmark.get("peak_rss_mb")) is not None:
         yield "Peak memory", f"{peak:.0f} MB"
     if (opened := benchmark.get("open_ms")) is not None:

@@ -35,12 +35,15 @@ class _Gate(_Part):
 class _Latency(_Part):
     p50: float = Field(ge=0)
     p95: float = Field(ge=0)
+    p99: float | None = Field(None, ge=0)
     mean: float = Field(ge=0)
     min: float = Field(ge=0)
 
 
 class _Benchmark(_Part):
     latency_ms: _Latency
+    device_ms: _Latency | None = None
+    runs_as: dict[str, str] = Field(default_factory=dict)
     runs: int = Field(ge=1)
     peak_rss_mb: float | None = Field(None, ge=0)
     open_ms: float | None = Field(None, ge=0)

@@ -65,6 +65,7 @@ OUTCOMES: Mapping[str, OutcomeWords] = {
 
 _VERIFY = "the comparison with the reference"
 _LATENCY = "a benchmark on the device"
+_COMPILER = "its compiler's log"
 
 GATES: Mapping[str, GateWords] = {
     "score_error_max": GateWords("largest score error", "", _VERIFY),
@@ -79,6 +80,8 @@ GATES: Mapping[str, GateWords] = {
     "latency_p95_ms_max": GateWords("95th percentile of latency", "ms", _LATENCY),
     "artifact_mb_max": GateWords("size of the artifact", "MB", "a check of budgets"),
     "peak_rss_mb_max": GateWords("peak memory", "MB", _LATENCY),
+    "mapped_share_min": GateWords("share of operations on the accelerator", "", _COMPILER),
+    "subgraphs_max": GateWords("parts on the accelerator", "", _COMPILER),
 }
 """Every field of `edgeseg.gates.Gates`."""
 

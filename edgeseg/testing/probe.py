@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -82,7 +83,15 @@ def run_probe(target: Target, action: str = "", **request: Any) -> ProbeResult:
 
 def modules_of(packages: set[str]) -> set[str]:
     """Import names of installed packages: opencv-python-headless is imported as cv2."""
-    return {module for module, owners in packages_distributions().items() if packages & set(owners)}
+    wanted = {_normalised(name) for name in packages}
+    return {
+        module for module, owners in packages_distributions().items() if wanted & {_normalised(name) for name in owners}
+    }
+
+
+def _normalised(name: str) -> str:
+    """tensorflow-cpu calls itself tensorflow_cpu, which pip takes for the same name."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 class _Hiding:

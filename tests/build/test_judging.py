@@ -19,6 +19,7 @@ STAGES: dict[str, dict[str, Any]] = {
     },
     "validate": {"ap_retention": 1.001, "mask_ap": 0.375, "mask_ap50": 0.6},
     "benchmark": {"latency_ms": {"p50": 40.0, "p95": 55.0}, "peak_rss_mb": 300.0},
+    "inspect": {"operators": "Conv 3", "mapped_share": 0.75, "subgraphs": 1},
 }
 
 
@@ -55,6 +56,8 @@ def test_all_stages_together_measure_every_gate() -> None:
         "latency_p95_ms_max": 55.0,
         "artifact_mb_max": 13.7,
         "peak_rss_mb_max": 300.0,
+        "mapped_share_min": 0.75,
+        "subgraphs_max": 1.0,
     }
 
 
@@ -65,8 +68,10 @@ def test_all_stages_together_measure_every_gate() -> None:
         ({"ap_retention_min": 1.01}, "metric_failed", "ap_retention_min is 1.001, limit 1.01"),
         ({"mask_ap50_min": 0.7}, "metric_failed", "mask_ap50_min is 0.6, limit 0.7"),
         ({"latency_p95_ms_max": 50}, "budget_failed", "latency_p95_ms_max is 55, limit 50"),
+        ({"mapped_share_min": 0.9}, "budget_failed", "mapped_share_min is 0.75, limit 0.9"),
         ({"artifact_mb_max": 10, "mask_iou_min": 0.999}, "parity_failed", "mask_iou_min is 0.995, limit 0.999"),
         ({"artifact_mb_max": 20, "latency_p50_ms_max": 41, "peak_rss_mb_max": 301}, "passed", ""),
+        ({"mapped_share_min": 0.75, "subgraphs_max": 1}, "passed", ""),
     ],
 )
 def test_missed_gate_gives_its_outcome(gates: dict[str, float], outcome: str, words: str) -> None:

@@ -22,7 +22,7 @@ from edgeseg.data.picture import decode_picture
 from edgeseg.errors import ArtifactError, UsageError
 from edgeseg.export import artifact_sha256, export
 from edgeseg.files import sha256_of
-from edgeseg.gates import Gates
+from edgeseg.gates import INSPECTED, Gates
 from edgeseg.report.result_schema import read_result
 from edgeseg.testing.tiny import IMAGE_SIZE, tiny_frames
 from tests.bundle.tars import entries
@@ -165,6 +165,20 @@ def test_a_gate_of_time_is_not_judged_without_runs(pack: Packer, tiny_onnx: Path
     content = verify_bundle(pack(tiny_onnx, Gates(latency_p50_ms_max=0.001)), runs=0)
     assert content["outcome"] == "passed"
     assert content["verify"]["not_judged"] == ["ap_retention_min", "latency_p50_ms_max"]
+
+
+def test_a_gate_on_a_finding_that_the_target_does_not_have_is_not_judged(pack: Packer, tiny_onnx: Path) -> None:
+    content = verify_bundle(pack(tiny_onnx, Gates(mapped_share_min=0.5)), runs=0)
+    assert content["outcome"] == "passed"
+    assert content["verify"]["not_judged"] == ["ap_retention_min", "mapped_share_min"]
+
+
+def test_a_gate_on_a_finding_is_judged(pack: Packer, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The onnx target counts nodes: here they stand for the parts that a compiler maps."""
+    monkeypatch.setitem(INSPECTED, "subgraphs_max", "nodes")
+    content = verify_bundle(pack(tiny_onnx, Gates(subgraphs_max=1)), runs=0)
+    assert content["outcome"] == "budget_failed"
+    assert [row["name"] for row in content["gates"] if not row["met"]] == ["subgraphs_max"]
 
 
 def test_a_changed_bundle_is_refused_before_anything_is_opened(tiny_bundle: Path, tmp_path: Path) -> None:

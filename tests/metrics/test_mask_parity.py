@@ -189,3 +189,16 @@ def test_an_instance_too_few_and_one_too_many_cost_the_same(swap: bool) -> None:
     summary.add(parity(one, both) if swap else parity(both, one))
 
     assert summary.matched_fraction == 0.5
+
+
+def test_quality_is_the_overlap_of_matches_over_matches_and_half_of_what_has_none() -> None:
+    half = np.zeros((10, 10), bool)
+    half[:5] = True
+    whole = np.ones((10, 10), bool)
+    reference = instances((A, 0.9, 0), (B, 0.8, 0), masks=[whole, whole])
+    # One match whose masks overlap by half, one instance missing, two more than there should be.
+    found = instances((A, 0.9, 0), (B, 0.8, 1), (C, 0.7, 1), masks=[half, whole, np.ones((40, 20), bool)])
+    assert parity(reference, found).quality == pytest.approx(0.5 / (1 + 1 / 2 + 2 / 2))
+    assert parity(reference, reference).quality == 1
+    assert parity(instances(), instances()).quality == 1
+    assert parity(reference, instances()).quality == 0
