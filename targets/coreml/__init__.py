@@ -13,6 +13,7 @@ from .options import CoreMLOptions, CoreMLRunOptions
 
 if TYPE_CHECKING:
     from edgeseg.metadata import ArtifactMetadata
+    from edgeseg.probe import Probe
     from edgeseg.target import Runner
 
 
@@ -25,7 +26,9 @@ class CoreMLTarget(Target):
 
     name = "coreml"
     summary = "Core ML package for iPhone, iPad and Mac"
-    capabilities = Capabilities(precisions=("fp16", "fp32", "int8"), suffix=".mlpackage", folder=True, extra="coreml")
+    capabilities = Capabilities(
+        precisions=("fp16", "fp32", "int8"), suffix=".mlpackage", folder=True, extra="coreml", intermediate=True
+    )
     options_type = CoreMLOptions
     run_options_type = CoreMLRunOptions
 
@@ -64,6 +67,12 @@ class CoreMLTarget(Target):
         from .runner import open_package
 
         return open_package(artifact, options)
+
+    def probe(self, artifact: Artifact, options: Options) -> Probe:
+        """The tensors between its layers."""
+        from .layers import CoreMLProbe
+
+        return CoreMLProbe(artifact, options)
 
 
 target = CoreMLTarget()

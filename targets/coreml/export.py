@@ -8,20 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from edgeseg.errors import StageError, UsageError
 from edgeseg.foreign import peer_keys
 from edgeseg.metadata import METADATA_KEY, ArtifactMetadata
 from edgeseg.model.describe import describe
-from edgeseg.model.graph import ExportGraph, quiet_tracing
+from edgeseg.model.graph import ExportGraph, traced
 from edgeseg.model.reference import load_network
 from edgeseg.target import Artifact, ExportRequest
 from edgeseg.tensors import INPUT_NAME
 
 from .blobs import check_blobs
 from .options import OLDEST, CoreMLOptions
-from .package import LEAST_ELEMENTS, WEIGHTS, WEIGHTS_FILE, Package
+from .package import MOST_PLAIN, WEIGHTS, WEIGHTS_FILE, Package
 from .sdk import import_coremltools, quiet
 
 CONVERSION_DATE = "com.github.apple.coremltools.conversion_date"
@@ -82,8 +81,7 @@ def _converted(graph: ExportGraph, metadata: ArtifactMetadata, options: CoreMLOp
     import coremltools
 
     shape = (metadata.batch, 3, *metadata.image_size)
-    with quiet_tracing():
-        trace = torch.jit.trace(graph, torch.zeros(shape), check_trace=False)  # type: ignore[no-untyped-call]
+    trace = traced(graph, metadata.image_size, metadata.batch)
     if options.image_input:
         picture = coremltools.ImageType(
             INPUT_NAME,
@@ -131,11 +129,11 @@ def _compressed(model: Any, metadata: ArtifactMetadata, options: CoreMLOptions) 
     if metadata.precision == "int8":
         compress: Any = optimize.linear_quantize_weights
         config = optimize.OpLinearQuantizerConfig(
-            mode="linear_symmetric", dtype="int8", granularity="per_channel", weight_threshold=LEAST_ELEMENTS
+            mode="linear_symmetric", dtype="int8", granularity="per_channel", weight_threshold=MOST_PLAIN
         )
     elif options.palette_bits is not None:
         compress = optimize.palettize_weights
-        config = optimize.OpPalettizerConfig(mode="kmeans", nbits=options.palette_bits, weight_threshold=LEAST_ELEMENTS)
+        config = optimize.OpPalettizerConfig(mode="kmeans", nbits=options.palette_bits, weight_threshold=MOST_PLAIN)
     else:
         return model
     result = compress(model, optimize.OptimizationConfig(global_config=config))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edgeseg.files import bytes_of
 from edgeseg.target import Artifact, Findings
 
-from .package import LEAST_ELEMENTS, load_program
+from .package import MOST_PLAIN, load_program
 from .sdk import dtype_of
 
 CONVOLUTIONS = ("conv", "conv_transpose")
@@ -39,7 +39,7 @@ def inspect(artifact: Artifact) -> Findings:
         "operations": len(operations),
         "operators": ", ".join(f"{kind} {count}" for kind, count in counts.most_common()),
         "weights": ", ".join(f"{kind} {count}" for kind, count in Counter(map(_storage, kernels)).most_common()),
-        "megabytes": round(_bytes_in(artifact.path) / 1e6, 2),
+        "megabytes": round(bytes_of(artifact.path) / 1e6, 2),
     }
     return Findings(facts, tuple(problems))
 
@@ -62,10 +62,6 @@ def _wanted(artifact: Artifact, kernel: Any) -> str:
     metadata = artifact.metadata
     bits = metadata.options.get("palette_bits")
     whole = "fp32" if metadata.precision == "fp32" else "fp16"
-    if int(np.prod(kernel.shape)) < LEAST_ELEMENTS:
+    if int(np.prod(kernel.shape)) <= MOST_PLAIN:
         return whole
     return f"palette of {bits} bits" if bits is not None else {"int8": "int8"}.get(metadata.precision, whole)
-
-
-def _bytes_in(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

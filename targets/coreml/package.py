@@ -26,8 +26,9 @@ WEIGHTS = f"{AUTHOR}/weights"
 WEIGHTS_FILE = "weight.bin"
 AGAIN = "export it again"
 
-LEAST_ELEMENTS = 2048
-"""Smaller weights stay plain: coremltools' own threshold, below which scales and palettes cost what they save."""
+MOST_PLAIN = 2048
+"""Weights of at most so many elements stay plain: coremltools' own threshold, below which scales and palettes cost what
+they save."""
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,11 @@ from edgeseg.environment import report_packages
 from edgeseg.target import Artifact, Capabilities, EnvReport, ExportRequest, Findings, Options, Target
 
 from .options import NcnnOptions, NcnnRunOptions
+from .tools import quantised_precisions
 
 if TYPE_CHECKING:
     from edgeseg.metadata import ArtifactMetadata
+    from edgeseg.probe import Probe
     from edgeseg.target import Runner
 
 
@@ -20,7 +22,14 @@ class NcnnTarget(Target):
 
     name = "ncnn"
     summary = "ncnn param and bin for ARM boards and phones"
-    capabilities = Capabilities(precisions=("fp16", "fp32"), suffix="", dynamic_shapes=True, extra="ncnn")
+    capabilities = Capabilities(
+        precisions=("fp16", "fp32", *quantised_precisions()),
+        suffix="",
+        dynamic_shapes=True,
+        extra="ncnn",
+        calibrated=quantised_precisions(),
+        intermediate=True,
+    )
     options_type = NcnnOptions
     run_options_type = NcnnRunOptions
 
@@ -57,6 +66,12 @@ class NcnnTarget(Target):
         from .runner import NcnnRunner
 
         return NcnnRunner(artifact, options)
+
+    def probe(self, artifact: Artifact, options: Options) -> Probe:
+        """The tensors between its layers."""
+        from .layers import NcnnProbe
+
+        return NcnnProbe(artifact, options)
 
 
 target = NcnnTarget()

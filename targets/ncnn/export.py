@@ -11,19 +11,22 @@ import pnnx
 import torch
 import yaml
 
+from edgeseg.data.calibration import require_pictures
 from edgeseg.errors import ArtifactError, StageError
 from edgeseg.files import replacing_folder
-from edgeseg.foreign import peer_keys
+from edgeseg.folder_metadata import METADATA_FILE, metadata_text
+from edgeseg.foreign import typed_peer_keys
 from edgeseg.metadata import ArtifactMetadata
 from edgeseg.model.describe import describe
-from edgeseg.model.graph import OUTPUT_NAMES, ExportGraph, quiet_tracing
+from edgeseg.model.graph import OUTPUT_NAMES, ExportGraph, quiet_tracing, traced
 from edgeseg.model.reference import load_network
 from edgeseg.target import Artifact, ExportRequest
-from edgeseg.tensors import INPUT_NAME, STRIDES
+from edgeseg.tensors import INPUT_NAME
 
 from .network import BIN_FILE, MAGIC, PARAM_FILE, ends_of, read_layers, stored_types
 from .options import NcnnOptions
-from .runner import METADATA_FILE, PEER_FILE, metadata_text
+from .quantise import quantise
+from .runner import PEER_FILE
 
 TRACE_FILE = "network.pt"
 
@@ -32,10 +35,13 @@ def export(request: ExportRequest) -> Artifact:
     """Write the folder ``output_dir/stem``.
 
     Raises:
+        UsageError: int8 with too few calibration pictures.
         StageError: the converter fails, or its network is not whole.
         OutputError: the folder cannot be written.
     """
     options = NcnnOptions.of(request.options)
+    if request.precision == "int8":
+        require_pictures(request.calibration, "ncnn int8")
     network, weights = load_network(request.weights)
     is_raw = options.outputs == "raw"
     metadata = describe(
@@ -52,12 +58,14 @@ def export(request: ExportRequest) -> Artifact:
     path = request.output_dir / request.stem
     with replacing_folder(path, METADATA_FILE) as folder:
         _convert(trace, folder, request)
+        if request.precision == "int8":
+            quantise(folder, request.calibration, request.image_size)
         if is_raw:
             _name_tensors(folder)
         else:
             # Clients of this layout ask for the converter's own names.
             (folder / PEER_FILE).write_bytes(_peer_text(metadata).encode())
-        (folder / METADATA_FILE).write_bytes(metadata_text(metadata, folder).encode())
+        (folder / METADATA_FILE).write_bytes(metadata_text(metadata, folder, (PARAM_FILE, BIN_FILE)).encode())
     return Artifact(path, metadata)
 
 
@@ -66,10 +74,7 @@ def _traced(graph: ExportGraph, image_size: tuple[int, int]) -> bytes:
     # PyTorchStreamWriter throws).
     buffer = io.BytesIO()
     with quiet_tracing():
-        module = torch.jit.trace(  # type: ignore[no-untyped-call]
-            graph, torch.zeros(1, 3, *image_size), check_trace=False
-        )
-        torch.jit.save(module, buffer)
+        torch.jit.save(traced(graph, image_size), buffer)
     return buffer.getvalue()
 
 
@@ -118,13 +123,5 @@ def _name_tensors(folder: Path) -> None:
 
 
 def _peer_text(metadata: ArtifactMetadata) -> str:
-    """The peer's keys as it writes them beside its ncnn files: YAML values, not the texts of an ONNX file."""
-    keys = {
-        **peer_keys(metadata),
-        "stride": STRIDES[-1],
-        "batch": metadata.batch,
-        "imgsz": list(metadata.image_size),
-        "names": dict(enumerate(metadata.names)),
-        "channels": 3,
-    }
-    return str(yaml.safe_dump(keys, sort_keys=False, allow_unicode=True))
+    """The peer's keys as it writes them beside its ncnn files."""
+    return str(yaml.safe_dump(typed_peer_keys(metadata), sort_keys=False, allow_unicode=True))

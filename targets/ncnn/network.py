@@ -29,7 +29,7 @@ WEIGHTLESS = frozenset(
 )
 """Layer types that keep nothing in the weight file."""
 
-STORED_TYPES: Mapping[int, tuple[str, int]] = {0: ("fp32", 4), 0x01306B47: ("fp16", 2)}
+STORED_TYPES: Mapping[int, tuple[str, int]] = {0: ("fp32", 4), 0x01306B47: ("fp16", 2), 0x000D4B38: ("int8", 1)}
 """First word of a tensor in the weight file, to the type of the numbers behind it and their bytes."""
 
 _FLAG = struct.Struct("<I")
@@ -127,7 +127,7 @@ def stored_types(folder: Path, layers: list[Layer]) -> dict[str, str]:
     """Walk the weight file by the description.
 
     Returns:
-        Name of each convolution to the type of its weights, fp32 or fp16.
+        Name of each convolution to the type of its weights: fp32, fp16 or int8.
 
     Raises:
         ArtifactError: the file is absent, shorter or longer than the layers say, or keeps another type.
@@ -153,12 +153,10 @@ def stored_types(folder: Path, layers: list[Layer]) -> dict[str, str]:
 def _skip(file: BinaryIO, layer: Layer) -> str:
     """Move behind a layer's weights; returns the type that they are stored in."""
     if layer.kind in CONVOLUTIONS:
-        # ncnn's ids: 0 outputs, 5 whether there is a bias, 6 weights, 8 whether there are scales of int8.
-        if layer.number(8):
-            raise ValueError(f"layer {layer.name} is int8, expected fp32 or fp16")
+        # ncnn's ids: 0 outputs, 5 whether there is a bias, 6 weights.
         stored = _skip_tensor(file, layer.number(6), layer.name)
         file.seek(4 * layer.number(0) if layer.number(5) else 0, 1)
-        return stored
+        return _skip_scales(file, layer, stored)
     if layer.kind == "InnerProduct":
         stored = _skip_tensor(file, layer.number(2), layer.name)
         file.seek(4 * layer.number(0) if layer.number(1) else 0, 1)
@@ -176,13 +174,26 @@ def _skip(file: BinaryIO, layer: Layer) -> str:
     return ""
 
 
+def _skip_scales(file: BinaryIO, layer: Layer, stored: str) -> str:
+    """Move behind the scales of an int8 layer: of its weights, of what goes in and, above 100, of what comes out."""
+    kind = layer.number(8)
+    if (stored == "int8") != bool(kind):
+        raise ValueError(f"layer {layer.name} has weights of {stored} and scales of kind {kind}")
+    if kind:
+        # Depthwise layers have one for each group (id 7), or with an even kind one for all.
+        grouped = layer.kind == "ConvolutionDepthWise"
+        weights = layer.number(0) if not grouped else layer.number(7, 1) if kind % 100 == 1 else 1
+        file.seek(4 * (weights + 1 + (kind > 100)), 1)
+    return stored
+
+
 def _skip_tensor(file: BinaryIO, count: int, name: str) -> str:
     head = file.read(_FLAG.size)
     if len(head) < _FLAG.size:
         raise ValueError(f"it ends before the weights of layer {name}")
     (flag,) = _FLAG.unpack(head)
     if flag not in STORED_TYPES:
-        raise ValueError(f"the weights of layer {name} are of type {flag:#010x}, expected fp32 or fp16")
+        raise ValueError(f"the weights of layer {name} are of type {flag:#010x}, expected fp32, fp16 or int8")
     stored, width = STORED_TYPES[flag]
     # Every tensor starts at a multiple of four bytes.
     file.seek((count * width + 3) // 4 * 4, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,20 +11,16 @@ import numpy as np
 import yaml
 
 from edgeseg.errors import ArtifactError, EnvironmentMissingError, needs_extra
-from edgeseg.files import sha256_of
+from edgeseg.folder_metadata import METADATA_FILE, check_hashes, read_folder_metadata
 from edgeseg.foreign import from_peer_keys
-from edgeseg.metadata import METADATA_KEY, ArtifactMetadata
+from edgeseg.metadata import ArtifactMetadata
 from edgeseg.target import Artifact, Options, Runner
 from edgeseg.tensors import DECODED_OUTPUT_NAMES, INPUT_NAME, Array, decoded_output_specs, input_spec
 
 from .network import BIN_FILE, CONVOLUTIONS, PARAM_FILE, Layer, ends_of, read_layers, stored_types
 from .options import NcnnRunOptions
 
-METADATA_FILE = "metadata.json"
 PEER_FILE = "metadata.yaml"
-HASHES_KEY = "sha256"
-"""In `METADATA_FILE`, beside the metadata: file name to hash. A damaged weight is a weight like any other to ncnn."""
-
 PEER_NAMES = {INPUT_NAME: "in0", **{name: f"out{index}" for index, name in enumerate(DECODED_OUTPUT_NAMES)}}
 """Names of tensors in the decoded layout to those that the converter gives, and that existing clients ask for."""
 
@@ -66,11 +61,11 @@ class NcnnRunner(Runner):
 
     def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         names = [spec.name for spec in self.outputs]
-        runs = [self._extracted(picture, [self._blobs[name] for name in names]) for picture in arrays[INPUT_NAME]]
+        runs = [self.extracted(picture, [self._blobs[name] for name in names]) for picture in arrays[INPUT_NAME]]
         # Stacking copies, out of ncnn's own memory.
         return {name: np.stack([run[index] for run in runs]) for index, name in enumerate(names)}
 
-    def _extracted(self, picture: Array, blobs: list[str]) -> list[Array]:
+    def extracted(self, picture: Array, blobs: list[str]) -> list[Array]:
         """Run one (3, H, W) picture; the arrays lie in ncnn's memory, which they keep alive."""
         import ncnn
 
@@ -113,24 +108,14 @@ def checked_layers(path: Path) -> list[Layer]:
     layers = read_layers(path)
     stored_types(path, layers)
     if (path / METADATA_FILE).is_file():
-        hashes = _content(path).get(HASHES_KEY, {})
-        for name in (PARAM_FILE, BIN_FILE):
-            if hashes.get(name) != sha256_of(path / name):
-                raise ArtifactError(f"{path}: {name} is not the one that was written here", hint="export it again")
+        check_hashes(path / METADATA_FILE, path, (PARAM_FILE, BIN_FILE))
     return layers
-
-
-def metadata_text(metadata: ArtifactMetadata, folder: Path) -> str:
-    """The content of `METADATA_FILE` for a folder whose other files are written."""
-    hashes = {name: sha256_of(folder / name) for name in (PARAM_FILE, BIN_FILE)}
-    content = {METADATA_KEY: json.loads(metadata.to_json()), HASHES_KEY: hashes}
-    return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def read_metadata(path: Path) -> ArtifactMetadata:
     """Our metadata from the folder; for a foreign one what its `metadata.yaml` tells."""
     if (path / METADATA_FILE).is_file():
-        return ArtifactMetadata.from_json(json.dumps(_content(path).get(METADATA_KEY)), str(path))
+        return read_folder_metadata(path / METADATA_FILE)
     keys = _peer_keys(path)
     layers = read_layers(path)
     found, wanted = ends_of(layers), (["in0"], ["out0", "out1"])
@@ -143,18 +128,7 @@ def read_metadata(path: Path) -> ArtifactMetadata:
     outputs = decoded_output_specs(len(keys["names"]), size, "batch")
     metadata = from_peer_keys(keys, (input_spec(size, "batch"),), outputs, "ncnn", str(path))
     types = set(stored_types(path, layers).values())
-    return replace(metadata, precision="fp16" if types == {"fp16"} else "fp32")
-
-
-def _content(path: Path) -> dict[str, Any]:
-    file = path / METADATA_FILE
-    try:
-        content = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise ArtifactError(f"{file}: is not readable: {error}", hint="export it again") from error
-    if not isinstance(content, dict) or not isinstance(content.get(HASHES_KEY, {}), dict):
-        raise ArtifactError(f"{file}: holds no metadata", hint="export it again")
-    return content
+    return replace(metadata, precision="int8" if "int8" in types else "fp16" if types == {"fp16"} else "fp32")
 
 
 def _peer_keys(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from .options import OnnxOptions, OnnxRunOptions
 
 if TYPE_CHECKING:
     from edgeseg.metadata import ArtifactMetadata
+    from edgeseg.probe import Probe
     from edgeseg.target import Runner
 
 
@@ -26,6 +27,7 @@ class OnnxTarget(Target):
         dynamic_shapes=True,
         extra="onnx",
         calibrated=("int8",),
+        intermediate=True,
     )
     options_type = OnnxOptions
     run_options_type = OnnxRunOptions
@@ -35,10 +37,11 @@ class OnnxTarget(Target):
         return report_packages(("onnxruntime",), ("torch", "onnx", "onnxsim", "onnxslim"), extra="build")
 
     def recognizes(self, path: Path) -> bool:
-        """A protobuf whose first field is a small ir_version, followed by another ModelProto field."""
+        """A protobuf that starts as a ModelProto, and does not say that it is a graph for another format's compiler."""
+        from .keys import format_of
         from .runner import looks_like_onnx
 
-        return looks_like_onnx(path)
+        return looks_like_onnx(path) and format_of(path) in ("", self.name)
 
     def export(self, request: ExportRequest) -> Artifact:
         """Trace, simplify, write with metadata."""
@@ -63,6 +66,12 @@ class OnnxTarget(Target):
         from .runner import OnnxRunner
 
         return OnnxRunner(artifact, options)
+
+    def probe(self, artifact: Artifact, options: Options) -> Probe:
+        """The tensors between its layers."""
+        from .layers import OnnxProbe
+
+        return OnnxProbe(artifact, options)
 
 
 target = OnnxTarget()

@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from edgeseg.tensors import INPUT_NAME
+
+CONVOLUTIONS = ("Conv", "ConvTranspose")
+
 DECODING = "/decode/"
 """Scope of the nodes behind the raw tensors, in a file with decoded outputs."""
 
@@ -19,6 +23,8 @@ def is_decoding(node: Any) -> bool:
 def groups_of(node: Any) -> set[str]:
     """The names in `exclude` that a node is left float by."""
     groups = {"silu"} if node.op_type in ("Sigmoid", "Mul") and not is_decoding(node) else set()
+    if node.op_type in CONVOLUTIONS and node.input[0] == INPUT_NAME:
+        groups.add("stem")
     last = _LAST_LAYER.search(node.name)
     return groups | {last[1] or last[2]} if last else groups
 

@@ -10,10 +10,9 @@ import onnx
 
 from edgeseg.target import Artifact, Findings
 
-from .groups import groups_of, is_decoding
+from .groups import CONVOLUTIONS, groups_of, is_decoding
 
 WEIGHT_TYPES = {"fp32": "FLOAT", "fp16": "FLOAT16", "int8": "INT8"}
-CONVOLUTIONS = ("Conv", "ConvTranspose")
 NO_ARITHMETIC = ("QuantizeLinear", "DequantizeLinear", "Constant")
 
 
@@ -56,19 +55,26 @@ def inspect(artifact: Artifact) -> Findings:
         "convolutions": len(weights),
         "megabytes": round(artifact.path.stat().st_size / 1e6, 2),
     }
-    return Findings({**facts, **(_split(graph, excluded) if is_int8 else {})}, tuple(problems))
+    scheme = str(artifact.metadata.options.get("scheme", "asymmetric"))
+    return Findings({**facts, **(_split(graph, excluded, scheme) if is_int8 else {})}, tuple(problems))
 
 
 def _weights(graph: Any) -> list[_Weights]:
-    """Of every convolution: its weights lie in the file, or behind the node that widens them."""
+    """Of every convolution: its weights lie in the file, or behind the node that widens them.
+
+    In a symmetric graph they lie there as floats, with a pair of nodes that narrows and widens them: what counts is
+    the type between the two, which is that of the zero point.
+    """
     tensors = {tensor.name: tensor for tensor in graph.initializer}
+    narrowed = {node.output[0]: node for node in graph.node if node.op_type == "QuantizeLinear"}
     widened = {node.output[0]: node for node in graph.node if node.op_type == "DequantizeLinear"}
     found = []
     for node in graph.node:
         if node.op_type not in CONVOLUTIONS:
             continue
         source = widened.get(node.input[1])
-        stored = tensors.get(source.input[0] if source else node.input[1])
+        narrow = narrowed.get(source.input[0]) if source else None
+        stored = tensors.get(narrow.input[2] if narrow else source.input[0] if source else node.input[1])
         if stored is None:
             continue
         scale = tensors.get(source.input[1]) if source else None
@@ -86,8 +92,9 @@ def _wrong_types(weights: list[_Weights], precision: str, excluded: set[str]) ->
     return problems
 
 
-def _split(graph: Any, excluded: set[str]) -> dict[str, str]:
+def _split(graph: Any, excluded: set[str], scheme: str) -> dict[str, str]:
     """Which operators compute in int8, and which in float and why."""
+    symmetric = scheme == "symmetric"
     widened = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
     computed = {name for node in graph.node if node.op_type not in NO_ARITHMETIC for name in node.output}
     narrowed = {node.input[0] for node in graph.node if node.op_type == "QuantizeLinear"}
@@ -96,19 +103,23 @@ def _split(graph: Any, excluded: set[str]) -> dict[str, str]:
     for node in graph.node:
         if node.op_type in NO_ARITHMETIC:
             continue
-        # The runtime computes in int8 what lies between the two, and widens for anything else.
-        if node.input[0] in widened and not computed & set(node.input) and node.output[0] in narrowed:
+        # The runtime computes in int8 what lies between the two, and widens for anything else. A symmetric graph's
+        # convolutions give floats, to the activation that is fused with them.
+        ends = symmetric or node.output[0] in narrowed
+        if node.input[0] in widened and not computed & set(node.input) and ends:
             quantised[node.op_type] += 1
         else:
-            floats[f"{node.op_type} ({_reason(node, excluded)})"] += 1
+            why = "scheme: symmetric" if symmetric and node.op_type not in CONVOLUTIONS else "no int8 form"
+            floats[f"{node.op_type} ({_reason(node, excluded) or why})"] += 1
     return {"int8": _listed(quantised), "float": _listed(floats) or "none"}
 
 
 def _reason(node: Any, excluded: set[str]) -> str:
+    """Why a node stays float, where that was asked for."""
     if is_decoding(node):
         return "decoding"
     groups = groups_of(node) & excluded
-    return f"exclude: {', '.join(sorted(groups))}" if groups else "no int8 form"
+    return f"exclude: {', '.join(sorted(groups))}" if groups else ""
 
 
 def _listed(counts: Counter[str]) -> str:

@@ -10,9 +10,9 @@ from edgeseg.errors import UsageError
 from edgeseg.target import Options
 
 RangeMethod = Literal["mean_minmax", "minmax", "percentile", "entropy"]
-FloatGroup = Literal["silu", "box", "cls", "coef", "proto"]
+FloatGroup = Literal["stem", "silu", "box", "cls", "coef", "proto"]
 
-QUANTISING = ("ranges", "per_channel", "reduce_range", "exclude")
+QUANTISING = ("scheme", "ranges", "per_channel", "reduce_range", "exclude")
 """Options that int8 alone has."""
 
 
@@ -29,13 +29,18 @@ class OnnxOptions(Options):
     outputs: Literal["raw", "decoded"] = Field(
         "raw", description="ten logit tensors, or the layout and metadata keys that existing clients expect"
     )
+    scheme: Literal["asymmetric", "symmetric"] = Field(
+        "asymmetric",
+        description="int8: activations as uint8 with a zero point around every operator, which ONNX Runtime computes "
+        "with, or as int8 around zero before convolutions alone with float biases, which TensorRT reads",
+    )
     ranges: RangeMethod = Field(
         "mean_minmax", description="int8: how the range of a tensor follows from the calibration pictures"
     )
     per_channel: bool = Field(True, description="int8: a scale for each output channel of a convolution's weights")
     reduce_range: bool = Field(False, description="int8: weights of 7 bits, for x86 processors without VNNI")
     exclude: list[FloatGroup] | None = Field(
-        None, description="int8: what stays float: SiLU, or the last layer of a branch of the head; absent: nothing"
+        None, description="int8: what stays float: SiLU, the first convolution, the last layer of a branch of the head"
     )
 
     def require_fitting(self, precision: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,47 @@ from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
 from edgeseg.data.calibration import calibration_inputs
 
-from .groups import groups_of, is_decoding
+from .groups import CONVOLUTIONS, groups_of, is_decoding
 from .options import OnnxOptions
 from .ranges import Range, ranges_of
 
 
+@dataclass(frozen=True)
+class _Scheme:
+    """How numbers become integers, and of which operators.
+
+    Attributes:
+        activations: their type.
+        operators: what is quantised.
+        extra: options of the quantiser.
+    """
+
+    activations: Any
+    operators: tuple[str, ...]
+    extra: Mapping[str, Any]
+
+
+SCHEMES: Mapping[str, _Scheme] = {
+    "asymmetric": _Scheme(QuantType.QUInt8, tuple(sorted({*QLinearOpsRegistry, *QDQRegistry})), {}),
+    # TensorRT reads int8 around zero alone, wants a pair of nodes for each reader and each weight, and a convolution's
+    # output as float where an activation follows: it fuses the two, and rounds what the next convolution reads.
+    "symmetric": _Scheme(
+        QuantType.QInt8,
+        CONVOLUTIONS,
+        {
+            "ActivationSymmetric": True,
+            "WeightSymmetric": True,
+            "AddQDQPairToWeight": True,
+            "DedicatedQDQPair": True,
+            "QuantizeBias": False,
+            "OpTypesToExcludeOutputQuantization": list(CONVOLUTIONS),
+        },
+    ),
+}
+
+
 def quantised(model: Any, pictures: Sequence[Path], image_size: tuple[int, int], options: OnnxOptions) -> Any:
-    """The same graph with int8 weights, uint8 activations and float32 edges.
+    """The same graph with int8 weights, uint8 or int8 activations and float32 edges.
 
     Args:
         model: float32, traced and simplified.
@@ -44,17 +79,18 @@ def _with_ranges(model: Any, ranges: Mapping[str, Range], options: OnnxOptions) 
         for name, (low, high) in sorted(ranges.items())
     }
     kept = set(options.exclude or ())
+    scheme = SCHEMES[options.scheme]
     quantizer = QDQQuantizer(
         model,
         per_channel=options.per_channel,
         reduce_range=options.reduce_range,
         weight_qType=QuantType.QInt8,
-        activation_qType=QuantType.QUInt8,
+        activation_qType=scheme.activations,
         tensors_range=data,
         nodes_to_quantize=[],
         nodes_to_exclude=[node.name for node in model.graph.node if is_decoding(node) or groups_of(node) & kept],
-        op_types_to_quantize=sorted({*QLinearOpsRegistry, *QDQRegistry}),
-        extra_options={},
+        op_types_to_quantize=list(scheme.operators),
+        extra_options=dict(scheme.extra),
     )
     quantizer.quantize_model()
     quantizer.model.topological_sort()

@@ -26,7 +26,7 @@ class OnnxRunner(Runner):
     def __init__(self, artifact: Artifact, options: Options) -> None:
         super().__init__(artifact.metadata)
         options = OnnxRunOptions.of(options)
-        self._session: Any = _session(artifact.path, options, optimize=True)
+        self._session: Any = new_session(artifact.path, artifact.path, options, optimize=True)
         self._names = [spec.name for spec in self.outputs]
         self._check_names(artifact.path)
 
@@ -65,7 +65,7 @@ def looks_like_onnx(path: Path) -> bool:
 
 def read_metadata(path: Path) -> ArtifactMetadata:
     """Our metadata from the file; for a foreign file what its own keys and tensors tell."""
-    session = _session(path, OnnxRunOptions(), optimize=False)
+    session = new_session(path, path, OnnxRunOptions(), optimize=False)
     keys = session.get_modelmeta().custom_metadata_map
     if METADATA_KEY in keys:
         return ArtifactMetadata.from_json(keys[METADATA_KEY], str(path))
@@ -78,7 +78,19 @@ def _spec(tensor: Any) -> TensorSpec:
     return TensorSpec(tensor.name, tuple(tensor.shape), DTYPES.get(tensor.type, tensor.type))
 
 
-def _session(path: Path, options: OnnxRunOptions, *, optimize: bool) -> Any:
+def new_session(model: Path | bytes, path: Path, options: OnnxRunOptions, *, optimize: bool) -> Any:
+    """An inference session.
+
+    Args:
+        model: a file, or a serialised model.
+        path: the artifact, for errors.
+        options: provider and threads.
+        optimize: whether the runtime may fuse nodes.
+
+    Raises:
+        ArtifactError: the runtime does not take it.
+        EnvironmentMissingError: the runtime or its provider is not here.
+    """
     try:
         import onnxruntime
     except ImportError as error:
@@ -96,6 +108,7 @@ def _session(path: Path, options: OnnxRunOptions, *, optimize: bool) -> Any:
     # Errors reach us as exceptions; the runtime's own log would repeat them on stderr.
     settings.log_severity_level = 4
     try:
-        return onnxruntime.InferenceSession(str(path), settings, providers=[provider])
+        content = model if isinstance(model, bytes) else str(model)
+        return onnxruntime.InferenceSession(content, settings, providers=[provider])
     except Exception as error:
         raise ArtifactError(f"{path}: ONNX Runtime cannot load it: {error}", hint="export it again") from error

@@ -12,6 +12,7 @@ from .options import OpenVinoOptions, OpenVinoRunOptions
 
 if TYPE_CHECKING:
     from edgeseg.metadata import ArtifactMetadata
+    from edgeseg.probe import Probe
     from edgeseg.target import Runner
 
 
@@ -21,7 +22,12 @@ class OpenVinoTarget(Target):
     name = "openvino"
     summary = "OpenVINO IR for Intel CPUs, GPUs and NPUs"
     capabilities = Capabilities(
-        precisions=("fp32", "fp16", "int8"), suffix="", dynamic_shapes=True, extra="openvino", calibrated=("int8",)
+        precisions=("fp32", "fp16", "int8"),
+        suffix="",
+        dynamic_shapes=True,
+        extra="openvino",
+        calibrated=("int8",),
+        intermediate=True,
     )
     options_type = OpenVinoOptions
     run_options_type = OpenVinoRunOptions
@@ -59,6 +65,12 @@ class OpenVinoTarget(Target):
         from .runner import OpenVinoRunner
 
         return OpenVinoRunner(artifact, options)
+
+    def probe(self, artifact: Artifact, options: Options) -> Probe:
+        """The tensors between its layers."""
+        from .layers import OpenVinoProbe
+
+        return OpenVinoProbe(artifact, options)
 
 
 target = OpenVinoTarget()

@@ -13,9 +13,9 @@ import torch
 import yaml
 
 from edgeseg.data.calibration import calibration_inputs, require_pictures
-from edgeseg.errors import ArtifactError, OutputError, needs_extra
+from edgeseg.errors import ArtifactError, OutputError, UsageError, needs_extra
 from edgeseg.files import replacing_folder, sha256_of
-from edgeseg.foreign import peer_keys
+from edgeseg.foreign import typed_peer_keys
 from edgeseg.metadata import METADATA_KEY, ArtifactMetadata
 from edgeseg.model.describe import describe
 from edgeseg.model.graph import ExportGraph, quiet_tracing
@@ -23,6 +23,7 @@ from edgeseg.model.reference import load_network
 from edgeseg.target import Artifact, ExportRequest
 from edgeseg.tensors import INPUT_NAME
 
+from .accuracy import RANKING_PICTURES, Agreement, check_limit, split
 from .options import OpenVinoOptions
 from .runner import BIN_FILE, PEER_FILE, WEIGHTS_KEY, XML_FILE, import_openvino, load_model
 
@@ -37,10 +38,13 @@ def export(request: ExportRequest) -> Artifact:
     """Write the folder ``output_dir/stem``.
 
     Raises:
-        UsageError: int8 with too few calibration pictures.
+        UsageError: int8 with too few calibration pictures, or `accuracy_control` without int8.
+        StageError: `accuracy_control` leaves nothing in int8.
         OutputError: it cannot be written whole.
     """
     options = OpenVinoOptions.of(request.options)
+    if options.accuracy_control is not None and request.precision != "int8":
+        raise UsageError(f"accuracy_control is of int8, asked was {request.precision}", hint="leave one of them out")
     if request.precision == "int8":
         require_pictures(request.calibration, "openvino int8")
     network, weights = load_network(request.weights)
@@ -55,7 +59,7 @@ def export(request: ExportRequest) -> Artifact:
     )
     model = _converted(ExportGraph(network, options.outputs).eval(), metadata)
     if request.precision == "int8":
-        model = _quantised(model, request, options)
+        model = _quantised(model, request, options, metadata)
     model.reshape([-1 if isinstance(size, str) else size for size in metadata.inputs[0].shape])
     _name(model, metadata)
     path = request.output_dir / request.stem
@@ -78,7 +82,7 @@ def _converted(graph: ExportGraph, metadata: ArtifactMetadata) -> Any:
     return model
 
 
-def _quantised(model: Any, request: ExportRequest, options: OpenVinoOptions) -> Any:
+def _quantised(model: Any, request: ExportRequest, options: OpenVinoOptions, metadata: ArtifactMetadata) -> Any:
     """int8 weights and activations, with bias correction, ranges from the calibration pictures."""
     try:
         import nncf
@@ -86,17 +90,34 @@ def _quantised(model: Any, request: ExportRequest, options: OpenVinoOptions) -> 
         raise needs_extra("nncf", "openvino", "openvino int8") from error
     # Not `nncf.set_log_level`: that also sets the level of the root logger's handlers, which are the caller's.
     logging.getLogger("nncf").setLevel(logging.ERROR)
-    size = request.image_size
-    dataset = nncf.Dataset(request.calibration, lambda path: next(calibration_inputs([path], size)))
+    control, ranges, held_out = options.accuracy_control, list(request.calibration), list[Path]()
+    if control is not None:
+        ranges, held_out = split(request.calibration)
+    dataset = nncf.Dataset(ranges, lambda path: next(calibration_inputs([path], request.image_size)))
+    asked = {
+        "preset": nncf.QuantizationPreset(options.preset),
+        "subset_size": len(ranges),
+        "ignored_scope": nncf.IgnoredScope(patterns=[DECODING] if options.outputs == "decoded" else []),
+    }
     # Its progress bars go to stdout, which belongs to the command that called.
     with contextlib.redirect_stdout(io.StringIO()):
-        return nncf.quantize(
+        if control is None:
+            return nncf.quantize(model, dataset, **asked)
+        agreement = Agreement(model, metadata, held_out)
+        restored = nncf.quantize_with_accuracy_control(
             model,
             dataset,
-            preset=nncf.QuantizationPreset(options.preset),
-            subset_size=len(request.calibration),
-            ignored_scope=nncf.IgnoredScope(patterns=[DECODING] if options.outputs == "decoded" else []),
+            nncf.Dataset(range(len(held_out))),
+            agreement,
+            max_drop=control.max_drop,
+            # One worker: with several, which layers go back would depend on the machine.
+            advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
+                ranking_subset_size=RANKING_PICTURES, num_ranking_workers=1
+            ),
+            **asked,
         )
+    check_limit(restored, agreement, control.max_drop)
+    return restored
 
 
 def _name(model: Any, metadata: ArtifactMetadata) -> None:
@@ -125,15 +146,8 @@ def _write(model: Any, folder: Path, metadata: ArtifactMetadata) -> None:
 
 
 def _peer_text(metadata: ArtifactMetadata) -> str:
-    """The keys of existing clients, as YAML values."""
-    values = {
-        "stride": 32,
-        "batch": metadata.batch,
-        "imgsz": list(metadata.image_size),
-        "names": dict(enumerate(metadata.names)),
-        "channels": 3,
-    }
-    return yaml.safe_dump({**peer_keys(metadata), **values}, sort_keys=False, allow_unicode=True)
+    """The keys of existing clients."""
+    return yaml.safe_dump(typed_peer_keys(metadata), sort_keys=False, allow_unicode=True)
 
 
 def _check_whole(folder: Path, path: Path) -> None:

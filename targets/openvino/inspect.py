@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from edgeseg.files import bytes_of
 from edgeseg.target import Artifact, Findings
 
 from .runner import load_model
@@ -14,7 +15,8 @@ CONVOLUTIONS = ("Convolution", "ConvolutionBackpropData")
 
 
 def inspect(artifact: Artifact) -> Findings:
-    """Operator counts, and whether every convolution's weights have the precision asked."""
+    """Operator counts, and whether every convolution's weights have the precision asked; accuracy control leaves some
+    in float."""
     operations = load_model(artifact.path).get_ordered_ops()
     kinds = Counter(operation.get_type_name() for operation in operations)
     kernels = [
@@ -23,15 +25,17 @@ def inspect(artifact: Artifact) -> Findings:
         if operation.get_type_name() in CONVOLUTIONS
     ]
     wanted = WEIGHT_TYPES[artifact.metadata.precision]
-    problems = [f"{name}: weights are {found}, expected {wanted}" for name, found in kernels if found != wanted]
+    others = [f"{name}: weights are {found}, expected {wanted}" for name, found in kernels if found != wanted]
+    problems = [] if artifact.metadata.options.get("accuracy_control") else others.copy()
     if artifact.metadata.precision == "int8" and not kinds["FakeQuantize"]:
         problems.append("no activation is quantised")
     facts: dict[str, str | int | float] = {
         "nodes": len(operations),
         "operators": ", ".join(f"{kind} {count}" for kind, count in kinds.most_common()),
         "convolutions": len(kernels),
+        "of_other_types": len(others),
         "fake_quantize": kinds["FakeQuantize"],
-        "megabytes": round(sum(file.stat().st_size for file in artifact.path.iterdir()) / 1e6, 2),
+        "megabytes": round(bytes_of(artifact.path) / 1e6, 2),
     }
     return Findings(facts, tuple(problems))
 

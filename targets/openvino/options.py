@@ -9,6 +9,14 @@ from pydantic import Field, field_validator
 from edgeseg.target import Options
 
 
+class AccuracyControl(Options):
+    """What int8 may cost."""
+
+    max_drop: float = Field(
+        0.05, ge=0, lt=1, description="of the agreement with the float network, 0..1, on pictures that set no range"
+    )
+
+
 class OpenVinoOptions(Options):
     """Export options."""
 
@@ -21,6 +29,9 @@ class OpenVinoOptions(Options):
     preset: Literal["mixed", "performance"] = Field(
         "mixed", description="of int8: asymmetric activations where they have a sign, or symmetric ones"
     )
+    accuracy_control: AccuracyControl | None = Field(
+        None, strict=False, description="of int8: layers go back to float until agreement drops by `max_drop` at most"
+    )
 
 
 class OpenVinoRunOptions(Options):
@@ -29,7 +40,12 @@ class OpenVinoRunOptions(Options):
     device: Literal["CPU", "GPU", "NPU", "AUTO"] = Field("CPU", description="where the network runs")
     hint: Literal["f32", "bf16", "f16"] = Field("f32", description="execution precision of what is not quantised")
     mode: Literal["latency", "throughput"] = Field(
-        "latency", description="one run as fast as it can be, or streams for several programs' runs"
+        "latency", description="each run as fast as it can be, or as many pictures a second as can be"
+    )
+    requests: int | None = Field(
+        None,
+        ge=1,
+        description="runs under way at once; absent: 1 in the latency mode, the runtime's choice in the other",
     )
     threads: int | None = Field(None, ge=1, description="CPU threads; absent: the runtime's choice")
     cache: str | None = Field(None, min_length=1, description="folder for compiled networks; absent: compile each time")

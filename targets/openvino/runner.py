@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from edgeseg.errors import ArtifactError, EnvironmentMissingError, UsageError, needs_extra
@@ -31,7 +32,7 @@ CONVOLUTIONS = ("Convolution", "Deconvolution")
 
 
 class OpenVinoRunner(Runner):
-    """One compiled network with one infer request."""
+    """One compiled network. Its infer requests are made as they are needed and kept: one for each run under way."""
 
     def __init__(self, artifact: Artifact, options: Options) -> None:
         super().__init__(artifact.metadata)
@@ -44,9 +45,15 @@ class OpenVinoRunner(Runner):
                 f"expected one and {self._names}",
                 hint="export it again",
             )
-        self._compiled: Any = _compiled(model, options, artifact.path)
-        self._request: Any = self._compiled.create_infer_request()
+        self._compiled: Any = compiled_network(model, options, artifact.path)
+        self._free: deque[Any] = deque()
         self._mode = options.mode
+        self._in_flight = options.requests or _suggested(self._compiled, options.mode)
+
+    @property
+    def in_flight(self) -> int:
+        """As asked by `requests`; else 1 in the latency mode, and what the runtime suggests in the other."""
+        return self._in_flight
 
     @property
     def execution(self) -> Mapping[str, str]:
@@ -57,16 +64,43 @@ class OpenVinoRunner(Runner):
             "precision": _precision(self._compiled) or "unknown",
             "threads": str(_property(self._compiled, "INFERENCE_NUM_THREADS") or "runtime's choice"),
             "mode": self._mode,
+            "requests": str(self._in_flight),
         }
         types = _convolution_types(self._compiled)
         return found | ({"convolutions": types} if types else {})
 
     def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        results = self._request.infer([arrays[INPUT_NAME]], share_inputs=True, share_outputs=False)
+        request = self._taken()
+        results = request.infer([arrays[INPUT_NAME]], share_inputs=True, share_outputs=False)
+        self._free.append(request)
         return dict(zip(self._names, results.values(), strict=True))
 
+    def _start(self, arrays: Mapping[str, Array]) -> Callable[[], dict[str, Array]]:
+        request = self._taken()
+        # The request reads the caller's memory, so that is held until it has ended.
+        held = [arrays[INPUT_NAME]]
+        request.start_async(held, share_inputs=True)
+
+        def wait() -> dict[str, Array]:
+            request.wait()
+            held.clear()
+            # Copies: the request's own memory is written again by its next run.
+            outputs = [np.array(tensor.data) for tensor in request.output_tensors]
+            self._free.append(request)
+            return dict(zip(self._names, outputs, strict=True))
+
+        return wait
+
+    def _taken(self) -> Any:
+        """A request that nothing runs on; appending to `_free` gives it back. Threads may do both at once."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return self._compiled.create_infer_request()
+
     def _close(self) -> None:
-        self._request = self._compiled = None
+        self._free.clear()
+        self._compiled = None
 
 
 def looks_like_openvino(path: Path) -> bool:
@@ -138,7 +172,13 @@ def import_openvino(purpose: str) -> Any:
     return openvino
 
 
-def _compiled(model: Any, options: OpenVinoRunOptions, path: Path) -> Any:
+def compiled_network(model: Any, options: OpenVinoRunOptions, path: Path) -> Any:
+    """A network compiled for the device that `options` name.
+
+    Raises:
+        EnvironmentMissingError: no such device, or one that computes in another precision.
+        ArtifactError: it cannot be compiled.
+    """
     core = import_openvino(f"running {path.name}").Core()
     here = core.available_devices
     # Several devices of a kind are listed as GPU.0, GPU.1.
@@ -152,6 +192,8 @@ def _compiled(model: Any, options: OpenVinoRunOptions, path: Path) -> Any:
         if options.device != "CPU":
             raise UsageError(f"threads={options.threads} with device={options.device}", hint="threads are of the CPU")
         settings["INFERENCE_NUM_THREADS"] = options.threads
+    if options.requests is not None:
+        settings["PERFORMANCE_HINT_NUM_REQUESTS"] = options.requests
     if options.cache is not None:
         settings["CACHE_DIR"] = str(make_folder(Path(options.cache)))
     try:
@@ -169,6 +211,11 @@ def _compiled(model: Any, options: OpenVinoRunOptions, path: Path) -> Any:
             hint=f"run with --option hint={runs}",
         )
     return compiled
+
+
+def _suggested(compiled: Any, mode: str) -> int:
+    """Runs to keep under way where nobody said how many."""
+    return int(_property(compiled, "OPTIMAL_NUMBER_OF_INFER_REQUESTS") or 1) if mode == "throughput" else 1
 
 
 def _precision(compiled: Any) -> str:

@@ -12,6 +12,7 @@ from .options import TorchScriptOptions, TorchScriptRunOptions
 
 if TYPE_CHECKING:
     from edgeseg.metadata import ArtifactMetadata
+    from edgeseg.probe import Probe
     from edgeseg.target import Runner
 
 
@@ -21,7 +22,11 @@ class TorchScriptTarget(Target):
     name = "torchscript"
     summary = "TorchScript for libtorch, in Python or C++"
     capabilities = Capabilities(
-        precisions=("fp32", "fp16"), suffix=".torchscript", dynamic_shapes=True, extra="torchscript"
+        precisions=("fp32", "fp16"),
+        suffix=".torchscript",
+        dynamic_shapes=True,
+        extra="torchscript",
+        intermediate=True,
     )
     options_type = TorchScriptOptions
     run_options_type = TorchScriptRunOptions
@@ -59,6 +64,12 @@ class TorchScriptTarget(Target):
         from .runner import TorchScriptRunner
 
         return TorchScriptRunner(artifact, options)
+
+    def probe(self, artifact: Artifact, options: Options) -> Probe:
+        """The tensors between its layers."""
+        from .layers import TorchScriptProbe
+
+        return TorchScriptProbe(artifact, options)
 
 
 target = TorchScriptTarget()

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import io
 import json
-from typing import Any
 
 import torch
 
 from edgeseg.files import write_atomically
-from edgeseg.foreign import peer_keys
-from edgeseg.metadata import ArtifactMetadata
+from edgeseg.foreign import typed_peer_keys
 from edgeseg.model.describe import describe
-from edgeseg.model.graph import ExportGraph, quiet_tracing
+from edgeseg.model.graph import ExportGraph, quiet_tracing, traced
 from edgeseg.model.reference import load_network
 from edgeseg.target import Artifact, ExportRequest
-from edgeseg.tensors import STRIDES
 
 from .options import TorchScriptOptions
 from .runner import METADATA_FILE, PEER_FILE
@@ -41,11 +38,9 @@ def export(request: ExportRequest) -> Artifact:
     graph = ExportGraph(network, options.outputs, DTYPES[request.precision]).eval()
     extra = {METADATA_FILE: metadata.to_json()}
     if options.outputs == "decoded":
-        extra[PEER_FILE] = json.dumps(_typed_peer_keys(metadata))
+        extra[PEER_FILE] = json.dumps(typed_peer_keys(metadata))
+    module = traced(graph, request.image_size)
     with quiet_tracing():
-        module = torch.jit.trace(  # type: ignore[no-untyped-call]
-            graph, torch.zeros(1, 3, *request.image_size), check_trace=False
-        )
         if options.freeze:
             module = torch.jit.freeze(module)
         # Through memory: written to a path, a full disk aborts the interpreter (torch 2.13, the destructor of
@@ -73,15 +68,3 @@ def _without_debug_records(archive: io.BytesIO) -> bytes:
             writer.write_record(name, record, len(record))
     writer.write_end_of_file()
     return stripped.getvalue()
-
-
-def _typed_peer_keys(metadata: ArtifactMetadata) -> dict[str, Any]:
-    """The peer's keys as it writes them into this format: JSON values, not the texts of an ONNX file."""
-    return {
-        **peer_keys(metadata),
-        "stride": STRIDES[-1],
-        "batch": metadata.batch,
-        "imgsz": list(metadata.image_size),
-        "names": dict(enumerate(metadata.names)),
-        "channels": 3,
-    }

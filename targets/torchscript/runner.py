@@ -50,6 +50,11 @@ class TorchScriptRunner(Runner):
 
         return {"device": self._device, "threads": str(torch.get_num_threads())}
 
+    @property
+    def module(self) -> Any:
+        """The loaded module."""
+        return self._module
+
     def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         import torch
 

@@ -171,6 +171,13 @@ def test_inspect_names_weights_that_are_not_as_asked(exported: Exporter) -> None
     assert any("weights are fp16, expected fp32" in problem for problem in problems)
 
 
+@pytest.mark.slow
+def test_inspect_finds_the_published_network_as_asked(shared: Path, tmp_path: Path) -> None:
+    # One of its convolutions has just as many weights as coremltools still leaves plain.
+    artifact = export(shared / "weights/yolov8n-seg.pt", "coreml", precision="int8", output_dir=tmp_path)
+    assert registry.load("coreml").inspect(artifact).problems == ()
+
+
 def test_same_network_gives_the_same_bytes(tiny_weights: Path, tmp_path: Path) -> None:
     paths = [export(tiny_weights, "coreml", output_dir=tmp_path / name).path for name in ("first", "second")]
     first, second = (sha256_of_folder(path, [path / "edgeseg.json"]) for path in paths)

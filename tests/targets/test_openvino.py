@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,10 +19,11 @@ import yaml
 
 import edgeseg
 from edgeseg import registry
-from edgeseg.errors import ArtifactError, EnvironmentMissingError, OutputError, UsageError
+from edgeseg.errors import ArtifactError, EnvironmentMissingError, OutputError, StageError, UsageError
 from edgeseg.export import export
+from edgeseg.quantised import real
 from edgeseg.sources import open_sources
-from edgeseg.target import Artifact, Findings
+from edgeseg.target import Artifact, ExportRequest, Findings
 from edgeseg.testing import tiny_picture
 from edgeseg.testing.tiny import IMAGE_SIZE, NAMES
 from edgeseg.verify import verify
@@ -121,6 +125,63 @@ def test_too_few_calibration_pictures_are_refused(tiny_weights: Path, tmp_path: 
         export(tiny_weights, "openvino", output_dir=tmp_path, precision="int8")
 
 
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As many as accuracy control asks for at least."""
+    import cv2
+
+    folder = tmp_path_factory.mktemp("many")
+    for seed in range(32):
+        cv2.imwrite(str(folder / f"{seed:02}.png"), tiny_picture(*IMAGE_SIZE, seed=100 + seed))
+    return folder
+
+
+def test_accuracy_control_sets_no_range_on_the_pictures_that_it_measures_on(
+    tiny_weights: Path, many: Path, tmp_path: Path
+) -> None:
+    """A limit that nothing exceeds gives what plain int8 gives for three pictures of four."""
+    target = registry.load("openvino")
+    pictures = tuple(sorted(many.iterdir()))
+    networks = []
+    ways: dict[str, tuple[tuple[Path, ...], dict[str, object]]] = {
+        "controlled": (pictures, {"accuracy_control": {"max_drop": 0.95}}),
+        "plain": (tuple(path for index, path in enumerate(pictures) if index % 4), {}),
+    }
+    for name, (given, options) in ways.items():
+        asked = registry.parse_options(target.options_type, options, "option")
+        request = ExportRequest(tiny_weights, tmp_path, name, "int8", IMAGE_SIZE, asked, calibration=given)
+        networks.append((target.export(request).path / "model.bin").read_bytes())
+    assert networks[0] == networks[1]
+
+
+def test_accuracy_control_that_cannot_be_kept_is_an_error(
+    tiny_weights: Path, many: Path, quantised: Path, exported: Exporter
+) -> None:
+    accuracy = importlib.import_module("edgeseg_targets.openvino.accuracy")
+    read = importlib.import_module("edgeseg_targets.openvino.runner").load_model
+    metadata = registry.load("openvino").read_metadata(quantised)
+    agreement = accuracy.Agreement(read(exported("openvino")), metadata, sorted(many.iterdir())[:4])
+    assert agreement.over_all(read(exported("openvino"))) == 1
+    drop = 1 - agreement.over_all(read(quantised))
+    assert 0 < drop < 1
+    accuracy.check_limit(read(quantised), agreement, drop)
+    with pytest.raises(StageError, match=f"agreement drops by {drop:.4f}, the limit is"):
+        accuracy.check_limit(read(quantised), agreement, 0.99 * drop)
+    with pytest.raises(StageError, match="no layer can be int8"):
+        accuracy.check_limit(read(exported("openvino")), agreement, 0.5)
+
+
+def test_accuracy_control_is_refused_without_int8_and_without_pictures_to_measure_on(
+    tiny_weights: Path, pictures: Path, tmp_path: Path
+) -> None:
+    control: dict[str, Any] = {"accuracy_control": {"max_drop": 0.1}}
+    with pytest.raises(UsageError, match="accuracy_control is of int8, asked was fp32"):
+        export(tiny_weights, "openvino", output_dir=tmp_path, precision="fp32", **control)
+    with pytest.raises(UsageError, match="needs at least 32 calibration pictures: there are 16"):
+        export(tiny_weights, "openvino", output_dir=tmp_path, precision="int8", calibration=pictures, **control)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_same_request_gives_the_same_bytes(
     exported: Exporter, tiny_weights: Path, tmp_path: Path, precision: str
@@ -189,6 +250,40 @@ def test_absent_device_is_refused_with_those_that_are_here(exported: Exporter) -
 @pytest.mark.parametrize("options", [{"device": "auto"}, {"mode": "throughput"}], ids=["auto", "throughput"])
 def test_other_ways_to_run_give_the_same(exported: Exporter, options: dict[str, str]) -> None:
     assert_same_outputs(run(exported("openvino"), noise(), **options), run(exported("openvino"), noise()), ROUNDING)
+
+
+@pytest.mark.parametrize("options", [{"requests": 3}, {"mode": "throughput", "requests": 2}], ids=["latency", "both"])
+def test_several_requests_find_exactly_what_one_finds(exported: Exporter, options: dict[str, Any]) -> None:
+    path = exported("openvino")
+    pictures = [tiny_picture(100 + 10 * seed, 160, seed) for seed in range(7)]
+    found = {}
+    for name, asked in (("one", {**options, "requests": 1}), ("several", options)):
+        with edgeseg.load(path, **asked) as model:
+            assert model.runner.in_flight == asked["requests"]
+            assert model.runner.execution["requests"] == str(asked["requests"])
+            results = [result.instances for result in model.predict(pictures, score=0.1)]
+        found[name] = [(one.xyxy.tobytes(), one.scores.tobytes()) for one in results]
+        assert all(len(one) for one in results)
+    assert found["several"] == found["one"]
+
+
+def test_a_run_that_was_started_belongs_to_the_caller(exported: Exporter) -> None:
+    with edgeseg.load(exported("openvino"), requests=2) as model:
+        waits = [model.runner.start({"images": noise(height=96, width=160) * scale}) for scale in (1, 0.5)]
+        second, first = ({name: real(array) for name, array in wait().items()} for wait in reversed(waits))
+        model.runner.run({"images": noise() * 0})
+        assert_same_outputs(first, run(exported("openvino"), noise()), 0)
+        assert_same_outputs(second, run(exported("openvino"), noise() * np.float32(0.5)), 0)
+        assert all(array.flags.writeable for array in first.values())
+
+
+def test_one_network_serves_several_threads(exported: Exporter) -> None:
+    with edgeseg.load(exported("openvino")) as model:
+        inputs = [{"images": noise() * np.float32(1 / (1 + index))} for index in range(8)]
+        alone = [model.runner.run(one)["proto"] for one in inputs]
+        with ThreadPoolExecutor(4) as pool:
+            together = list(pool.map(lambda one: model.runner.run(one)["proto"], inputs))
+    assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
 def test_threads_without_the_cpu_are_refused(exported: Exporter) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,11 @@ class Step:
     halves: tuple[bool, ...]
     free: tuple[str, ...] = ()
 
+    def taken_names(self, key: str | None = None) -> tuple[str, ...]:
+        """Names of the earlier results that it takes, of one argument or of all."""
+        keys = self.taken if key is None else {key} & self.taken.keys()
+        return tuple(name for one in keys for name in _names(self.taken[one]))
+
 
 class Program:
     """The `main` function of a program.
@@ -69,15 +74,21 @@ class Program:
         """How many steps give fp16."""
         return sum(any(step.halves) for step in self.steps)
 
-    def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Compute all outputs; float32, with fp16 values rounded after each operation."""
+    def run(self, inputs: Mapping[str, Tensor], wanted: Sequence[str] = ()) -> dict[str, Tensor]:
+        """Compute all outputs; float32, with fp16 values rounded after each operation.
+
+        Args:
+            inputs: by name.
+            wanted: results of steps to give too.
+        """
         values = {name: halved(inputs[name]) if half else inputs[name] for name, half in self.inputs.items()}
         with torch.inference_mode():
             for step in self.steps:
                 values.update(zip(step.given, _results(step, values), strict=True))
                 for name in step.free:
-                    del values[name]
-        return {name: values[name] for name in self.outputs}
+                    if name not in wanted:
+                        del values[name]
+        return {name: values[name] for name in (*self.outputs, *wanted)}
 
     def _free_early(self) -> None:
         last = {name: step for step in self.steps for names in step.taken.values() for name in _names(names)}
