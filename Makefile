@@ -5,8 +5,11 @@ BIN    := $(VENV)/bin
 # Spinning OpenMP threads make two runtimes in one process many times slower.
 export OMP_WAIT_POLICY := PASSIVE
 
+# Targets whose SDK excludes others: each is tested in an environment of its own.
+OWN := paddle saved_model graphdef tflite edgetpu tfjs
+
 .DEFAULT_GOAL := help
-.PHONY: help venv demo lint type unit test wheelhouse schema clean
+.PHONY: help venv demo lint type unit own browser test wheelhouse schema clean
 
 help:  ## this map
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk 'BEGIN {FS = ":.*?## "} {printf "  make %-10s %s\n", $$1, $$2}'
@@ -37,7 +40,32 @@ type: venv  ## mypy --strict
 unit: venv  ## pytest
 	$(BIN)/pytest
 
-test: lint type unit  ## set up, lint, types, tests
+own: $(OWN:%=own-%) own-tflite-runtime  ## tests of the targets whose SDK has an environment of its own
+
+own-%: export EDGESEG_ENVIRONMENTS ?= $(CURDIR)/.environments
+own-%: venv
+	$(BIN)/python tests/targets/own/run.py $*
+
+own-tflite-runtime: export EDGESEG_ENVIRONMENTS ?= $(CURDIR)/.environments
+own-tflite-runtime: venv  ## the products of the tflite target, in the interpreter of older boards
+	$(BIN)/python -m tests.targets.own.tflite_runtime.run
+
+own-tfjs: browser
+
+# Debian's packages where they are missing and may be installed; elsewhere the tests that need them say so and are skipped.
+browser: export EDGESEG_ENVIRONMENTS ?= $(CURDIR)/.environments
+browser:  ## Node, Chromium and the npm packages that run a TensorFlow.js model
+	@missing=; command -v node > /dev/null && command -v npm > /dev/null || missing="nodejs npm"; \
+	command -v chromium > /dev/null || missing="$$missing chromium"; \
+	if test -n "$$missing" && test "$$(id -u)" = 0 && command -v apt-get > /dev/null; then \
+	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; \
+	elif test -n "$$missing"; then echo "not here: $$missing; tests of the tfjs target are skipped"; fi
+	@cd targets/tfjs/page && to="$$EDGESEG_ENVIRONMENTS/tfjs-npm"; \
+	if command -v npm > /dev/null && ! cmp -s package-lock.json "$$to/node_modules/.from-lock.json"; then \
+	  mkdir -p "$$to" && cp package.json package-lock.json "$$to" && npm ci --ignore-scripts --no-audit --no-fund --prefix "$$to" \
+	  && cp package-lock.json "$$to/node_modules/.from-lock.json"; fi
+
+test: lint type unit own  ## set up, lint, types, tests
 
 wheelhouse: venv  ## wheels for an image without network: make wheelhouse TARGET=onnx
 	$(BIN)/python -m pip download -q --disable-pip-version-check --only-binary :all: --python-version 3.11 \
@@ -47,4 +75,4 @@ schema: venv  ## write cards/card.schema.json from the code
 	$(BIN)/edgeseg card schema > cards/card.schema.json
 
 clean:  ## remove the environment and build leftovers
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .environments build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

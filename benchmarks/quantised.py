@@ -22,6 +22,7 @@ from edgeseg.data.dataset import Dataset
 from edgeseg.data.letterbox import letterbox
 from edgeseg.data.open import open_dataset
 from edgeseg.data.picture import read_picture
+from edgeseg.files import bytes_of
 from edgeseg.metrics.mask_parity import SCORE_MARGIN, match_instances
 from edgeseg.postprocess.decode import decode_all
 from edgeseg.postprocess.pipeline import PostprocessOptions, postprocess
@@ -91,12 +92,6 @@ def judged(model: edgeseg.Model, dataset: Dataset, size: tuple[int, int]) -> Met
     return metrics
 
 
-def megabytes(path: Path) -> float:
-    """Of a file, or of a folder's files."""
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return sum(file.stat().st_size for file in files) / 1e6
-
-
 def main() -> None:
     """Print a paragraph for each artifact."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -113,9 +108,8 @@ def main() -> None:
     pictures = [sample.path for sample in dataset][: args.pictures]
     proxies = compare(reference, artifacts, pictures)
     for model, errors in zip(artifacts, proxies, strict=True):
-        print(
-            f"{model.path.name}: {megabytes(model.path):.2f} MB, {model.metadata.precision}, {len(pictures)} pictures"
-        )
+        size_mb = bytes_of(model.path) / 1e6
+        print(f"{model.path.name}: {size_mb:.2f} MB, {model.metadata.precision}, {len(pictures)} pictures")
         print(f"  {errors}", flush=True)
     if args.no_ap:
         return
