@@ -151,9 +151,14 @@ class ContractError(UsageError):
 
 
 class EnvironmentMissingError(EdgesegError):
-    """Something that must be installed or plugged in is absent. Nothing is ever installed for the user."""
+    """Something that must be installed or plugged in is absent. Nothing is ever installed for the user.
+
+    Attributes:
+        target: name of the target that it is absent for; empty where core itself needs it.
+    """
 
     exit_code = 3
+    target: str = ""
 
 
 class StageError(EdgesegError):

@@ -50,13 +50,15 @@ def export(  # noqa: PLR0913 - what a user may ask of an export
     """
     from edgeseg.model.weights import load_weights
 
-    target = registry.load_usable(format)
+    target = registry.load(format)
     if not is_weights(weights):
         raise UsageError(
             f"{weights}: only weights can be exported, this is none", hint="give the .safetensors or the checkpoint"
         )
     chosen = checked_precision(target, precision)
     parsed = registry.parse_options(target.options_type, options, f"option of {target.name}")
+    # What is wrong with the request is said before what is missing here.
+    registry.load_usable(format)
     size = check_image_size(image_size or load_weights(weights).metadata.image_size)
     if name is not None and Path(name).name != name:
         raise UsageError(f"name {name!r}: expected a file name without folders", hint="--output DIR names the folder")

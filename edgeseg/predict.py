@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeseg.data.letterbox import Geometry, to_input
-from edgeseg.errors import SourceError, UsageError, did_you_mean
+from edgeseg.errors import EnvironmentMissingError, SourceError, UsageError, did_you_mean
 from edgeseg.in_flight import Ran, run_groups
 from edgeseg.instances import Instances
 from edgeseg.metadata import ArtifactMetadata
@@ -285,7 +285,11 @@ def load(path: str | Path, /, **run_options: Any) -> Model:
     options = registry.parse_run_options(target, run_options)
     from edgeseg.target import Artifact
 
-    return Model(target.open(Artifact(path, target.read_metadata(path)), options), path)
+    try:
+        return Model(target.open(Artifact(path, target.read_metadata(path)), options), path)
+    except EnvironmentMissingError as error:
+        error.target = target.name
+        raise
 
 
 def is_weights(path: Path) -> bool:

@@ -66,9 +66,11 @@ def load_usable(name: str) -> Target:
     target = load(name)
     report = target.check_env()
     if not report.usable:
-        raise EnvironmentMissingError(
+        error = EnvironmentMissingError(
             f"the target {name!r} cannot work here: " + "; ".join(report.problems), hint=report.remedy
         )
+        error.target = name
+        raise error
     return target
 
 

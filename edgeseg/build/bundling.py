@@ -64,7 +64,8 @@ def write(request: StageRequest) -> StageResult:
     from edgeseg.bundle.pack import BundleRequest, write_bundle
 
     artifact = request.inputs["artifact"]
-    path = request.folder / f"{artifact.stem}.bundle.tar"
+    # Boards of one format have artifacts of one name: their bundles lie side by side on somebody's stick.
+    path = request.folder / f"{request.parameters['card']['name']}-{request.target}.bundle.tar"
     facts = write_bundle(
         BundleRequest(
             artifact=artifact,

@@ -126,10 +126,17 @@ def main() -> None:
 
 
 def _run() -> int:
-    from edgeseg.errors import EdgesegError
+    from edgeseg.errors import EdgesegError, EnvironmentMissingError
 
     try:
-        code = cli.main(prog_name="edgeseg", standalone_mode=False)
+        try:
+            code = cli.main(prog_name="edgeseg", standalone_mode=False)
+        except EnvironmentMissingError as error:
+            from edgeseg.cli.elsewhere import run_elsewhere
+
+            code = run_elsewhere(error, sys.argv[1:])
+            if code is None:
+                raise
     except EdgesegError as error:
         click.echo(f"error: {error}", err=True)
         return error.exit_code

@@ -60,7 +60,7 @@ def command(artifact: Path, **asked: Any) -> None:
         run(artifact, asked)
         return
     given = [name for name in BUNDLE_ONLY if asked[name] is not None]
-    if given:
+    if given and artifact.exists():
         raise UsageError(
             f"--{given[0]}: is for a bundle, {artifact} is none", hint="`edgeseg bundle ARTIFACT` makes one"
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from edgeseg.report.words import counted
+
 WORST_SHOWN = 3
 
 
@@ -38,11 +40,11 @@ def print_verification(content: Mapping[str, Any]) -> None:
         console.print(f"worst: {worst['source']}: {worst['what']}")
     if "blame" in content:
         found = content["blame"]
-        console.print(f"blame: {found['step'] or 'nothing is lost'}: {'; '.join(found['because'])}", soft_wrap=True)
+        console.print(f"blame: {found['step'] or 'no step'}: {'; '.join(found['because'])}", soft_wrap=True)
     if "bisect" in content:
         found = content["bisect"]
         console.print(
-            f"bisect: {found['verdict']} ({found['runs']} runs, {found['layers']} layers)",
+            f"bisect: {found['verdict']} ({counted(found['runs'], 'run')}, {counted(found['layers'], 'layer')})",
             soft_wrap=True,
         )
 

@@ -197,7 +197,7 @@ def _details(stages: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[t
     yield "Findings in the artifact", list(fact_rows(stages.get("inspect") or {}))
     yield from _execution(stages, "")
     yield from _execution(result, f", {THERE}")
-    yield "Export options", list(fact_rows(export.get("options") or {}))
+    yield "Export options", list(fact_rows(export.get("options") or {}, absent="not given"))
     kept = ("head", "batch", "dynamic", "license")
     yield "The artifact says", list(fact_rows({key: export[key] for key in kept if key in export}))
     yield "Made with", list(fact_rows(export.get("tool_versions") or {}))

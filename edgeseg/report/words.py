@@ -124,15 +124,15 @@ def counted_objects(objects: int, crowds: int) -> str:
     return counted(objects, "object") + (f" and {counted(crowds, 'crowd')}" if crowds else "")
 
 
-def fact_rows(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Names with values as text, nested ones as "outer: inner"."""
+def fact_rows(facts: Mapping[str, Any], prefix: str = "", absent: str = NOT_FINITE) -> Iterator[tuple[str, str]]:
+    """Names with values as text, nested ones as "outer: inner"; JSON's null as `absent`."""
     for key, value in facts.items():
         name = f"{prefix}{key.replace('_', ' ')}"
         if isinstance(value, Mapping):
-            yield from fact_rows(value, f"{name}: ")
+            yield from fact_rows(value, f"{name}: ", absent)
         elif isinstance(value, list | tuple):
             yield name, ", ".join(str(item) for item in value) or "none"
         elif isinstance(value, bool):
             yield name, "yes" if value else "no"
         else:
-            yield name, NOT_FINITE if value is None else str(value) or "not given"
+            yield name, absent if value is None else str(value) or "not given"

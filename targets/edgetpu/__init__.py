@@ -64,8 +64,10 @@ class EdgeTpuTarget(Target):
         device = lacking()
         if not device:
             return ""
-        compiler = "" if find_compiler() else f", and {PROGRAM}, which compiles for one, is not on PATH"
-        return f"{device}{compiler}"
+        if find_compiler():
+            return device
+        where = "compile on an x86-64 machine that has it, before a board of another kind runs it"
+        return f"{device}, and {PROGRAM} is not on PATH: {where}"
 
     def finish(self, artifact: Artifact, output_dir: Path) -> Artifact:
         """Compile."""

@@ -303,7 +303,10 @@ def test_deferral_names_the_device_and_the_compiler(
     monkeypatch.setattr(devices, "find_devices", lambda: [])
     monkeypatch.setenv("PATH", str(tmp_path))
     sentence = "no Edge TPU is plugged in"
-    assert target.deferral() == f"{sentence}, and edgetpu_compiler, which compiles for one, is not on PATH"
+    assert target.deferral() == (
+        f"{sentence}, and edgetpu_compiler is not on PATH: compile on an x86-64 machine that has it, before a board of "
+        "another kind runs it"
+    )
     request.getfixturevalue("stand_in")
     assert target.deferral() == sentence
 
