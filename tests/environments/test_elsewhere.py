@@ -8,7 +8,7 @@ from tests.environments.third_party import ThirdParty
 
 
 def _export(third_party: ThirdParty, weights: Path, output: Path, environments: Path, *more: str) -> tuple[int, str]:
-    command = ("export", weights, "--format", "small", "--output", output, *more)
+    command: tuple[str | Path, ...] = ("export", weights, "--format", "small", "--output", output, *more)
     done = third_party.edgeseg(*command, EDGESEG_ENVIRONMENTS=str(environments))
     return done.returncode, done.stderr
 
