@@ -30,7 +30,7 @@ def render_markdown(content: Mapping[str, Any]) -> str:
     parts = [
         f"# {escape(content['name'])}: {_verdict(targets)}",
         _table(
-            ("target", "outcome", "mask IoU min", "median", "score error", "latency p50, ms", "MB"),
+            ("target", "outcome", "mask IoU min", "median", "score error, any point", "latency p50, ms", "MB"),
             [row for target in targets for row in _target_rows(target)],
         ),
         "\n".join(_messages(targets)),
