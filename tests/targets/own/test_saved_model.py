@@ -236,5 +236,5 @@ def _changed(exported: Exporter, folder: Path, change: Callable[[Any], None]) ->
     change(message)
     (path / MODEL).write_bytes(message.SerializeToString())
     content = json.loads((path / METADATA).read_text())
-    (path / METADATA).write_text(json.dumps({**content, "sha256": sha256_of(path / MODEL)}))
+    (path / METADATA).write_text(json.dumps({**content, "sha256": {MODEL: sha256_of(path / MODEL)}}))
     return path
