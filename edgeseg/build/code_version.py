@@ -18,7 +18,6 @@ CODE = (".py", ".js", ".mjs", ".html", ".css", ".svg", ".json")
 """Suffixes of a package's files that can change what its target makes: one may bring a page of its own."""
 
 
-@functools.cache
 def code_version(target_module: str = "") -> str:
     """``<release>+<digest>``: the digest covers the core and, where given, the package that brings a target.
 
@@ -27,13 +26,19 @@ def code_version(target_module: str = "") -> str:
     Args:
         target_module: import name of the target's module, which is imported already.
     """
+    return _version(target_module.partition(".")[0])
+
+
+@functools.cache
+def _version(package: str) -> str:
+    """Once for each package: all targets of one have the same digest."""
     root = Path(edgeseg.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         relative = path.relative_to(root)
         if relative.parts[0] not in IRRELEVANT:
             digest.update(f"{relative.as_posix()}\0".encode() + path.read_bytes() + b"\0")
-    for path, name in _package_files(target_module.partition(".")[0]):
+    for path, name in _package_files(package):
         digest.update(f"{name}\0".encode() + path.read_bytes() + b"\0")
     return f"{__version__}+{digest.hexdigest()[:12]}"
 

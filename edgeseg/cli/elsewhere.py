@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import click
 
+from edgeseg.cli import INTERRUPTED
 from edgeseg.cli.output import is_quiet
 from edgeseg.environments import venv
 from edgeseg.environments.contract import Confinement
@@ -47,4 +48,4 @@ def run_elsewhere(error: EnvironmentMissingError, arguments: Sequence[str]) -> i
         return subprocess.run(command, env={**os.environ, GUARD: error.target}, check=False).returncode
     except KeyboardInterrupt:
         # The terminal has told the other process, too.
-        return 130
+        return INTERRUPTED

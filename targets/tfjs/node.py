@@ -65,11 +65,10 @@ class NodeProcess:
             ArtifactError: the process failed.
         """
         data = images.tobytes()
-        try:
+        # Where the process has ended, what it said before tells more.
+        with contextlib.suppress(BrokenPipeError):
             self._given.write(LENGTH.pack(len(data)) + data)
             self._given.flush()
-        except BrokenPipeError:
-            pass  # what it said before it ended tells more
         header, body = self._receive()
         return unpacked(header, body)
 
