@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from edgeseg.errors import ArtifactError
@@ -41,6 +42,23 @@ def typed_peer_keys(metadata: ArtifactMetadata) -> dict[str, Any]:
         "names": dict(enumerate(metadata.names)),
         "channels": 3,
     }
+
+
+def read_peer_keys(file: Path) -> dict[str, Any]:
+    """The keys that the peer writes in YAML beside a network; none where there is no file.
+
+    Raises:
+        ArtifactError: it is damaged.
+    """
+    import yaml
+
+    try:
+        keys = yaml.safe_load(file.read_bytes()) if file.is_file() else {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ArtifactError(f"{file}: is not readable: {error}", hint="export it again") from error
+    if not isinstance(keys, dict):
+        raise ArtifactError(f"{file}: holds no keys", hint="export it again")
+    return keys
 
 
 def from_peer_keys(

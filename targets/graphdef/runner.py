@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeseg.errors import ArtifactError
-from edgeseg.foreign import from_peer_keys
+from edgeseg.foreign import from_peer_keys, read_peer_keys
 from edgeseg.metadata import ArtifactMetadata
 from edgeseg.target import Artifact, Options
 from edgeseg.tensors import INPUT_NAME, TensorSpec
@@ -17,7 +17,6 @@ from ..saved_model.runner import (
     as_contract,
     by_rank,
     first_line,
-    peer_keys_of,
 )
 from ..saved_model.sdk import import_tensorflow, prepare
 from .options import GraphDefRunOptions
@@ -116,7 +115,7 @@ def _peer_keys(path: Path) -> dict[str, Any]:
     """The peer writes them into the SavedModel that it makes the file from, which lies beside it."""
     for file in (path.with_name(f"{path.stem}_saved_model") / PEER_FILE, path.with_name(PEER_FILE)):
         if file.is_file():
-            return peer_keys_of(file)
+            return read_peer_keys(file)
     return {}
 
 

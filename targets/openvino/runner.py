@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from edgeseg.errors import ArtifactError, EnvironmentMissingError, UsageError, needs_extra
 from edgeseg.files import make_folder, sha256_of
-from edgeseg.foreign import from_peer_keys
+from edgeseg.foreign import from_peer_keys, read_peer_keys
 from edgeseg.metadata import METADATA_KEY, ArtifactMetadata
 from edgeseg.target import Artifact, Options, Runner
 from edgeseg.tensors import INPUT_NAME, Array, TensorSpec
@@ -126,7 +125,9 @@ def read_metadata(path: Path) -> ArtifactMetadata:
         if found != wanted:
             raise ArtifactError(f"{path}: gives {found}, expected {wanted}", hint="export it again")
         return metadata
-    return from_peer_keys(_peer_keys(path), tuple(_spec(port) for port in model.inputs), outputs, "openvino", str(path))
+    return from_peer_keys(
+        read_peer_keys(path / PEER_FILE), tuple(_spec(port) for port in model.inputs), outputs, "openvino", str(path)
+    )
 
 
 def load_model(path: Path) -> Any:
@@ -256,18 +257,6 @@ def _spec(port: Any) -> TensorSpec:
 
 def _rt_text(model: Any, key: str) -> str:
     return str(model.get_rt_info(key).value) if model.has_rt_info(key) else ""
-
-
-def _peer_keys(path: Path) -> dict[str, Any]:
-    """The peer keeps its keys beside the network."""
-    file = path / PEER_FILE
-    try:
-        keys = yaml.safe_load(file.read_text()) if file.is_file() else {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ArtifactError(f"{file}: is not readable: {error}", hint="export it again") from error
-    if not isinstance(keys, dict):
-        raise ArtifactError(f"{file}: holds no keys", hint="export it again")
-    return keys
 
 
 def _last(error: Exception) -> str:

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from edgeseg.errors import ArtifactError
 from edgeseg.folder_metadata import METADATA_FILE, check_hashes, read_folder_metadata
-from edgeseg.foreign import from_peer_keys
+from edgeseg.foreign import from_peer_keys, read_peer_keys
 from edgeseg.metadata import ArtifactMetadata
 from edgeseg.target import Artifact, Options, Runner
 from edgeseg.tensors import INPUT_NAME, Array, TensorSpec
@@ -96,7 +95,7 @@ def read_metadata(path: Path) -> ArtifactMetadata:
     loaded = _loaded(path)
     signature = loaded.signatures[SIGNATURE]
     inputs, outputs = _signature_inputs(signature), _signature_outputs(signature)
-    keys = peer_keys_of(path / PEER_FILE)
+    keys = read_peer_keys(path / PEER_FILE)
     return from_peer_keys(keys, as_contract(inputs), by_rank(as_contract(outputs)), "saved_model", str(path))
 
 
@@ -144,21 +143,6 @@ def as_contract(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
 def by_rank(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
     """The decoded layout's order: points (rank 3), then prototypes (rank 4); a foreign exporter names them freely."""
     return tuple(sorted(specs, key=lambda spec: len(spec.shape)))
-
-
-def peer_keys_of(file: Path) -> dict[str, Any]:
-    """The keys that the peer writes in YAML; none where there is no file.
-
-    Raises:
-        ArtifactError: it is damaged.
-    """
-    try:
-        keys = yaml.safe_load(file.read_bytes()) if file.is_file() else {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ArtifactError(f"{file}: is not readable: {error}", hint="export it again") from error
-    if not isinstance(keys, dict):
-        raise ArtifactError(f"{file}: holds no keys", hint="export it again")
-    return keys
 
 
 def first_line(error: Exception) -> str:
