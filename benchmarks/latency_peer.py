@@ -127,7 +127,7 @@ class Process:
 
 def environment(asked: dict[str, Any]) -> dict[str, str]:
     """The same for both sides; the peer installs nothing and keeps its settings in the cache."""
-    own = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(asked["threads"]), "PYTHONPATH": str(ROOT)}
+    own = {"OMP_NUM_THREADS": str(asked["threads"]), "PYTHONPATH": str(ROOT)}
     return {**os.environ, **own, "YOLO_AUTOINSTALL": "false", "YOLO_CONFIG_DIR": asked["cache"], "YOLO_OFFLINE": "true"}
 
 

@@ -34,7 +34,8 @@ def _wait_policy(value: str) -> Finding:
     facts = {"name": WAIT_POLICY, "value": value}
     if value.upper() == "PASSIVE" or not value:
         # The command line sets it itself; a program that imports edgeseg does so, or threads spin.
-        text = f"{WAIT_POLICY} is {value or 'not set'}: the command edgeseg sets it to PASSIVE, your programs should"
+        text = f"{WAIT_POLICY} is {value or 'not set'}: the command edgeseg limits how long threads spin, a program of "
+        text += "yours that shares its processor should set it to PASSIVE"
         return Finding("variables", "ok", text, facts=facts)
     text = f"{WAIT_POLICY} is {value}: waiting threads spin, and two runtimes on one machine slow each other down"
     return Finding("variables", "note", text, f"export {WAIT_POLICY}=PASSIVE", facts=facts)

@@ -40,6 +40,14 @@ class Candidates:
         return Candidates(self.xyxy[index], self.scores[index], self.class_ids[index], self.coefficients[index])
 
 
+_NONE = Candidates(
+    np.zeros((0, 4), np.float32),
+    np.zeros(0, np.float32),
+    np.zeros(0, np.int64),
+    np.zeros((0, NUM_COEFFICIENTS), np.float32),
+)
+
+
 @dataclass(frozen=True)
 class Selection:
     """Which candidates to decode.
@@ -73,15 +81,13 @@ def decode_raw(outputs: Outputs, index: int, selection: Selection) -> Candidates
     """
     # sigmoid is monotonic: comparing logits with the threshold's logit saves 8400 x nc exponentials.
     floor = _logit(selection.score)
-    parts = []
-    for level, stride in LEVELS:
-        logits = outputs[f"{level}_cls"][index]
-        width = logits.shape[2]
-        points, class_ids, found = _select(logits.reshape(len(logits), -1), floor, selection, f"{level}_cls")
-        box = _columns(outputs, f"{level}_box", index, points)
-        coefficients = _columns(outputs, f"{level}_coef", index, points).T
-        parts.append(Candidates(_boxes(box, points, width, stride), sigmoid(found), class_ids, coefficients))
-    return _best_first(_joined(parts), selection.limit)
+    levels = [_kept(outputs, index, level, stride, floor, selection) for level, stride in LEVELS]
+    # What a level gives is put together first, so that each formula runs once, and not at all for an empty level.
+    found = [level for level in levels if level is not None]
+    if not found:
+        return _NONE
+    scores, class_ids, grid, box, coefficients = (np.concatenate(parts, axis=-1) for parts in zip(*found, strict=True))
+    return _best_first(Candidates(_boxes(box, *grid), sigmoid(scores), class_ids, coefficients.T), selection.limit)
 
 
 def decode_decoded(outputs: Outputs, index: int, selection: Selection) -> Candidates:
@@ -160,21 +166,32 @@ def _finite(values: Floats, name: str) -> Floats:
     return values
 
 
-def _boxes(box_logits: Floats, points: NDArray[np.intp], width: int, stride: int) -> Floats:
+def _kept(
+    outputs: Outputs, index: int, level: str, stride: int, floor: float, selection: Selection
+) -> tuple[Floats, NDArray[np.int64], Floats, Floats, Floats] | None:
+    """Of one level: logits (K,), class ids (K,), `_grid` (3, K), box (64, K), coefficients (32, K); None if K is 0."""
+    logits = outputs[f"{level}_cls"][index]
+    width = logits.shape[2]
+    points, class_ids, found = _select(logits.reshape(len(logits), -1), floor, selection, f"{level}_cls")
+    if not points.size:
+        return None
+    box, coefficients = (_columns(outputs, f"{level}_{kind}", index, points) for kind in ("box", "coef"))
+    return found, class_ids, _grid(points, width, stride), box, coefficients
+
+
+def _grid(points: NDArray[np.intp], width: int, stride: int) -> Floats:
+    """(3, K) float32: x and y of the cells' centres in strides, and the stride in pixels."""
+    grid = np.empty((3, points.size), np.float32)
+    grid[1], grid[0] = np.divmod(points, width)
+    grid[:2] += np.float32(0.5)
+    grid[2] = stride
+    return grid
+
+
+def _boxes(box_logits: Floats, x: Floats, y: Floats, stride: Floats) -> Floats:
     left, top, right, bottom = expected_distances(box_logits)
-    x = (points % width).astype(np.float32) + np.float32(0.5)
-    y = (points // width).astype(np.float32) + np.float32(0.5)
-    xyxy: Floats = np.stack([x - left, y - top, x + right, y + bottom], axis=1) * np.float32(stride)
+    xyxy: Floats = np.stack([x - left, y - top, x + right, y + bottom], axis=1) * stride[:, None]
     return xyxy
-
-
-def _joined(parts: list[Candidates]) -> Candidates:
-    return Candidates(
-        np.concatenate([part.xyxy for part in parts]),
-        np.concatenate([part.scores for part in parts]),
-        np.concatenate([part.class_ids for part in parts]),
-        np.concatenate([part.coefficients for part in parts]),
-    )
 
 
 def _best_first(candidates: Candidates, limit: int) -> Candidates:
@@ -208,7 +225,7 @@ def _all_points(outputs: Mapping[str, Array], index: int, level: str, stride: in
     logits = outputs[f"{level}_cls"][index]
     count, rows, columns = logits.shape
     box = outputs[f"{level}_box"][index].reshape(4 * REG_MAX, -1)
-    xyxy = _boxes(box, np.arange(rows * columns), columns, stride)
+    xyxy = _boxes(box, *_grid(np.arange(rows * columns), columns, stride))
     cxcywh = np.concatenate([(xyxy[:, :2] + xyxy[:, 2:]) / 2, xyxy[:, 2:] - xyxy[:, :2]], axis=1).T
     coefficients = outputs[f"{level}_coef"][index].reshape(NUM_COEFFICIENTS, -1)
     points: Floats = np.concatenate([cxcywh, sigmoid(logits.reshape(count, -1)), coefficients])

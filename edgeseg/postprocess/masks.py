@@ -21,8 +21,8 @@ from edgeseg.errors import ContractError
 from edgeseg.instances import CroppedMask
 from edgeseg.tensors import Array
 
-_BLOCK = 1 << 16
-"""Pixels compared at once: their floats stay in the processor's cache, and never fill a mask's whole size."""
+_BLOCK = 1 << 14
+"""Pixels compared at once: their floats stay in a core's own cache, and never fill a mask's whole size."""
 
 _EMPTY = np.zeros((0, 0), bool)
 

@@ -10,6 +10,7 @@ from edgeseg.errors import SourceError
 from edgeseg.sources.ahead import read_ahead
 from edgeseg.sources.frames import BrokenFrame, Frame, Limits, Source
 from edgeseg.sources.resolve import Deferred, SourceLike, resolve
+from edgeseg.sources.stills import Still
 
 
 def open_sources(sources: SourceLike, *, limits: Limits | None = None) -> Sources:
@@ -31,7 +32,8 @@ def open_sources(sources: SourceLike, *, limits: Limits | None = None) -> Source
 
 
 class Sources:
-    """Frames of resolved sources. Iterating starts one reading thread, which ends with the iteration.
+    """Frames of resolved sources. Iterating starts one reading thread, which ends with the iteration; a single
+    picture needs none.
 
     `close()` of the iterator, or dropping it, releases the video, camera and thread.
     """
@@ -55,7 +57,10 @@ class Sources:
         return total
 
     def __iter__(self) -> Generator[Frame | BrokenFrame, None, None]:
-        frames = read_ahead(_read(self._sources, self._limits), self._limits.read_ahead)
+        read = _read(self._sources, self._limits)
+        # Of one picture there is nothing to read ahead: a thread would only cost its start.
+        alone = len(self._sources) == 1 and isinstance(self._sources[0], Still)
+        frames = (frame for frame, _ in read) if alone else read_ahead(read, self._limits.read_ahead)
         try:
             for index, frame in enumerate(frames):
                 yield dataclasses.replace(frame, index=index)

@@ -42,7 +42,11 @@ class NcnnRunner(Runner):
         options = NcnnRunOptions.of(options)
         layers = checked_layers(artifact.path)
         self._blobs = _blob_names(artifact, layers)
-        self._net: Any = _loaded(artifact.path, options)
+        new_pool = _ncnn(artifact.path).PoolAllocator
+        # Apart: a layer's scratch space would take a block that the next tensor fits.
+        self._pool: Any = new_pool()
+        self._scratch: Any = new_pool()
+        self._net: Any = _loaded(artifact.path, options, self._pool, self._scratch)
         self._device = _device_name(self._net, options)
         self._arithmetic = self._probed(layers) if options.device == "cpu" else _switched(self._net.opt)
         if self._arithmetic != options.arithmetic:
@@ -62,7 +66,8 @@ class NcnnRunner(Runner):
     def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         names = [spec.name for spec in self.outputs]
         runs = [self.extracted(picture, [self._blobs[name] for name in names]) for picture in arrays[INPUT_NAME]]
-        # Stacking copies, out of ncnn's own memory.
+        if len(runs) == 1:
+            return {name: array[None] for name, array in zip(names, runs[0], strict=True)}
         return {name: np.stack([run[index] for run in runs]) for index, name in enumerate(names)}
 
     def extracted(self, picture: Array, blobs: list[str]) -> list[Array]:
@@ -73,12 +78,12 @@ class NcnnRunner(Runner):
         contiguous = np.ascontiguousarray(picture)
         found = []
         with self._net.create_extractor() as extractor:
-            extractor.input(self._blobs[INPUT_NAME], ncnn.Mat(contiguous).clone())
+            extractor.input(self._blobs[INPUT_NAME], ncnn.Mat(contiguous).clone(self._pool))
             for blob in blobs:
                 code, mat = extractor.extract(blob)
                 if code:
                     raise ArtifactError(f"ncnn gives no tensor {blob}: code {code}", hint="see that memory is free")
-                found.append(np.asarray(mat))
+                found.append(np.asarray(_InPool(mat, self._pool)))
         return found
 
     def _probed(self, layers: list[Layer]) -> str:
@@ -90,13 +95,22 @@ class NcnnRunner(Runner):
             return "fp32"
         picture = np.zeros((3, *self.metadata.image_size), np.float32)
         with self._net.create_extractor() as extractor:
-            extractor.input(self._blobs[INPUT_NAME], ncnn.Mat(picture).clone())
+            extractor.input(self._blobs[INPUT_NAME], ncnn.Mat(picture).clone(self._pool))
             _, mat = extractor.extract(first, RAW)
         return _switched(self._net.opt) if mat.elembits() == 16 else "fp32"
 
     def _close(self) -> None:
         self._net.clear()
-        self._net = None
+        self._net = self._pool = self._scratch = None
+
+
+class _InPool:
+    """What an array of ncnn's holds on to: the tensor, and the pool that the tensor goes back to, freed after it."""
+
+    def __init__(self, mat: Any, pool: Any) -> None:
+        self.__array_interface__ = np.asarray(mat).__array_interface__
+        # A tuple lets go of its last member first.
+        self._held = (pool, mat)
 
 
 def checked_layers(path: Path) -> list[Layer]:
@@ -159,11 +173,16 @@ def _blob_names(artifact: Artifact, layers: list[Layer]) -> dict[str, str]:
     return blobs
 
 
-def _loaded(path: Path, options: NcnnRunOptions) -> Any:
+def _ncnn(path: Path) -> Any:
     try:
         import ncnn
     except ImportError as error:
         raise needs_extra("ncnn", "ncnn", f"running {path.name}") from error
+    return ncnn
+
+
+def _loaded(path: Path, options: NcnnRunOptions, pool: Any, scratch: Any) -> Any:
+    ncnn = _ncnn(path)
     vulkan = options.device == "vulkan"
     if vulkan and ncnn.get_gpu_count() == 0:
         raise EnvironmentMissingError(
@@ -174,6 +193,8 @@ def _loaded(path: Path, options: NcnnRunOptions) -> Any:
         for switch in switches:
             setattr(net.opt, switch, arithmetic == options.arithmetic)
     net.opt.use_vulkan_compute = vulkan
+    # Memory of one run serves the next: asked for anew, its pages would be cleared each time.
+    net.opt.blob_allocator, net.opt.workspace_allocator = pool, scratch
     if options.threads is not None:
         net.opt.num_threads = options.threads
     if net.load_param(str(path / PARAM_FILE)) or net.load_model(str(path / BIN_FILE)):

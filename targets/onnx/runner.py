@@ -103,6 +103,8 @@ def new_session(model: Path | bytes, path: Path, options: OnnxRunOptions, *, opt
     settings = onnxruntime.SessionOptions()
     if options.threads is not None:
         settings.intra_op_num_threads = options.threads
+    # Between runs the cores belong to the letterbox and the masks, not to threads that spin for a next run.
+    settings.add_session_config_entry("session.force_spinning_stop", "1")
     if not optimize:
         settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     # Errors reach us as exceptions; the runtime's own log would repeat them on stderr.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from edgeseg.errors import ArtifactError, EnvironmentMissingError, UsageError, needs_extra
 from edgeseg.files import make_folder, sha256_of
@@ -45,6 +44,12 @@ class OpenVinoRunner(Runner):
                 hint="export it again",
             )
         self._compiled: Any = compiled_network(model, options, artifact.path)
+        new = import_openvino(f"running {artifact.path.name}").Tensor
+        # An open dimension is written as its least: the runtime makes it what the run needs.
+        self._make_outputs = [
+            functools.partial(new, port.element_type, port.partial_shape.get_min_shape())
+            for port in self._compiled.outputs
+        ]
         self._free: deque[Any] = deque()
         self._mode = options.mode
         self._in_flight = options.requests or _suggested(self._compiled, options.mode)
@@ -69,13 +74,14 @@ class OpenVinoRunner(Runner):
         return found | ({"convolutions": types} if types else {})
 
     def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        request = self._taken()
-        results = request.infer([arrays[INPUT_NAME]], share_inputs=True, share_outputs=False)
-        self._free.append(request)
-        return dict(zip(self._names, results.values(), strict=True))
+        return self._start(arrays)()
 
     def _start(self, arrays: Mapping[str, Array]) -> Callable[[], dict[str, Array]]:
         request = self._taken()
+        # Tensors of this run's own, which the runtime shapes and writes to: nothing is copied afterwards.
+        tensors = [make() for make in self._make_outputs]
+        for index, tensor in enumerate(tensors):
+            request.set_output_tensor(index, tensor)
         # The request reads the caller's memory, so that is held until it has ended.
         held = [arrays[INPUT_NAME]]
         request.start_async(held, share_inputs=True)
@@ -83,10 +89,8 @@ class OpenVinoRunner(Runner):
         def wait() -> dict[str, Array]:
             request.wait()
             held.clear()
-            # Copies: the request's own memory is written again by its next run.
-            outputs = [np.array(tensor.data) for tensor in request.output_tensors]
             self._free.append(request)
-            return dict(zip(self._names, outputs, strict=True))
+            return dict(zip(self._names, (tensor.data for tensor in tensors), strict=True))
 
         return wait
 
