@@ -185,7 +185,10 @@ class Model:
         # A file with a fixed batch gets full batches: the rest of the last one is the first picture again.
         fill = 0 if "batch" in self.metadata.dynamic else -len(letterboxed) % self.metadata.batch
         return to_input(
-            letterboxed + letterboxed[:1] * fill, scale=preprocessing.scale, channel_order=preprocessing.channel_order
+            letterboxed + letterboxed[:1] * fill,
+            scale=preprocessing.scale,
+            channel_order=preprocessing.channel_order,
+            channels_last=self.runner.channels_last,
         )
 
     def export(self, format: str, *, output: str | Path = ".", **options: Any) -> Artifact:

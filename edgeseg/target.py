@@ -155,6 +155,10 @@ class Runner(abc.ABC):
     runs on its own while Python goes on also writes `in_flight` and `_start`.
     """
 
+    channels_last: ClassVar[bool] = False
+    """Whether `predict` lays out the input with the channels last in memory, as a view of the declared shape: for a
+    runtime that wants pixels, which then copies nothing. A runner takes either."""
+
     def __init__(self, metadata: ArtifactMetadata) -> None:
         self.metadata = metadata
         self._open = True

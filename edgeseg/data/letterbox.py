@@ -89,16 +89,23 @@ def letterbox(
     return canvas, place
 
 
-def to_input(letterboxed: list[NDArray[np.uint8]], *, scale: float = 1 / 255, channel_order: str = "rgb") -> Array:
+def to_input(
+    letterboxed: list[NDArray[np.uint8]],
+    *,
+    scale: float = 1 / 255,
+    channel_order: str = "rgb",
+    channels_last: bool = False,
+) -> Array:
     """Letterboxed pictures to the network's input.
 
     Args:
         letterboxed: pictures (H, W, 3) uint8 RGB of one size.
         scale: factor on 8-bit values.
         channel_order: ``rgb``, or ``bgr`` for an artifact that was exported so.
+        channels_last: how it lies in memory, for a runtime that wants pixels; its shape stays the same.
 
     Returns:
-        (B, 3, H, W) float32, contiguous.
+        (B, 3, H, W) float32, contiguous, or a view of (B, H, W, 3).
 
     Raises:
         ValueError: the pictures are of different shapes.
@@ -107,11 +114,17 @@ def to_input(letterboxed: list[NDArray[np.uint8]], *, scale: float = 1 / 255, ch
 
     # Of 256 values each product is computed once: looking them up is faster than converting and multiplying.
     products = np.arange(256, dtype=np.float32) * np.float32(scale)
-    height, width = letterboxed[0].shape[:2]
-    batch = np.empty((len(letterboxed), 3, height, width), np.float32)
+    shape = letterboxed[0].shape
+    if any(picture.shape != shape for picture in letterboxed):
+        raise ValueError(f"pictures of shapes {sorted({picture.shape for picture in letterboxed})}, expected one")
+    positions = CHANNEL_POSITIONS[channel_order]
+    if channels_last:
+        pixels = np.empty((len(letterboxed), *shape), np.float32)
+        for picture, filled in zip(letterboxed, pixels, strict=True):
+            cv2.LUT(picture[..., positions] if channel_order != "rgb" else picture, products, filled)
+        return pixels.transpose(0, 3, 1, 2)
+    batch = np.empty((len(letterboxed), 3, *shape[:2]), np.float32)
     for picture, planes in zip(letterboxed, batch, strict=True):
-        if picture.shape != (height, width, 3):
-            raise ValueError(f"a picture of shape {picture.shape} among those of {(height, width, 3)}")
-        for channel, position in zip(cv2.split(picture), CHANNEL_POSITIONS[channel_order], strict=True):
+        for channel, position in zip(cv2.split(picture), positions, strict=True):
             cv2.LUT(channel, products, planes[position])
     return batch

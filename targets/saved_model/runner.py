@@ -37,6 +37,8 @@ class TensorFlowRunner(Runner):
         tensorflow: the module.
     """
 
+    channels_last = True
+
     def __init__(self, artifact: Artifact, function: Any, tensorflow: Any) -> None:
         super().__init__(artifact.metadata)
         self._function, self._tensorflow, self._path = function, tensorflow, artifact.path
@@ -174,6 +176,6 @@ def _called(signature: Any, given: Mapping[str, Any], names: list[str]) -> list[
 
 
 def _own(tensor: Any) -> Array:
-    """A copy, channels first where it is a picture: TensorFlow may lend its own memory."""
-    array: Array = np.asarray(tensor)
-    return np.array(array.transpose(TO_FIRST) if array.ndim == len(TO_FIRST) else array, np.float32, order="C")
+    """A copy, since TensorFlow may lend its own memory; of a picture the view with channels first."""
+    array = np.array(tensor, np.float32)
+    return array.transpose(TO_FIRST) if array.ndim == len(TO_FIRST) else array

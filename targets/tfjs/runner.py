@@ -35,6 +35,8 @@ class Host(Protocol):
 class TfjsRunner(Runner):
     """One loaded model in a process of its own."""
 
+    channels_last = True
+
     def __init__(self, artifact: Artifact, options: Options) -> None:
         super().__init__(artifact.metadata)
         options = TfjsRunOptions.of(options)
@@ -55,7 +57,7 @@ class TfjsRunner(Runner):
 
     def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         found = self._host.run(np.ascontiguousarray(arrays[INPUT_NAME].transpose(0, 2, 3, 1)))
-        return {spec.name: np.ascontiguousarray(found[spec.name].transpose(0, 3, 1, 2)) for spec in self.outputs}
+        return {spec.name: found[spec.name].transpose(0, 3, 1, 2) for spec in self.outputs}
 
     def _close(self) -> None:
         self._host.close()
