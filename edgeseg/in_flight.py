@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from edgeseg.data.letterbox import Geometry, letterbox
 from edgeseg.quantised import Outputs
 from edgeseg.sources import BrokenFrame, Frame
-from edgeseg.tensors import INPUT_NAME
+from edgeseg.tensors import INPUT_NAME, Array
 
 if TYPE_CHECKING:
     from edgeseg.predict import Model
@@ -102,9 +102,23 @@ def _start(model: Model, group: Group, size: tuple[int, int]) -> _Started:
     places = [place for _, place in boxed]
     if not boxed:
         return _Started(group, places, begin, begin, dict)
-    images = model.input_of([picture for picture, _ in boxed])
+    images = model.input_of([picture for picture, _ in boxed], _spare_input(model))
     ready = time.perf_counter()
-    return _Started(group, places, begin, ready, model.runner.start({INPUT_NAME: images}))
+    wait = model.runner.start({INPUT_NAME: images})
+
+    def ended() -> Outputs:
+        outputs = wait()
+        model.spare_inputs.append(images)
+        return outputs
+
+    return _Started(group, places, begin, ready, ended)
+
+
+def _spare_input(model: Model) -> Array | None:
+    try:
+        return model.spare_inputs.pop()
+    except IndexError:
+        return None
 
 
 def _ran(begun: _Started | Exception) -> Ran:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,6 +116,8 @@ class Model:
     def __init__(self, runner: Runner, path: Path) -> None:
         self.runner = runner
         self.path = path
+        self.spare_inputs: deque[Array] = deque(maxlen=runner.in_flight)
+        """Inputs whose runs have ended: the next is written there, since new memory costs more than filling it."""
 
     def __repr__(self) -> str:
         return f"Model({str(self.path)!r}, {self.metadata.format} {self.metadata.precision}, {len(self.names)} classes)"
@@ -179,8 +182,13 @@ class Model:
         """Run the network on letterboxed pictures (H, W, 3) uint8 RGB of one size."""
         return self.runner.run({INPUT_NAME: self.input_of(letterboxed)})
 
-    def input_of(self, letterboxed: list[NDArray[np.uint8]]) -> Array:
-        """The network's input for letterboxed pictures, (B, 3, H, W) float32, as the file's metadata describes it."""
+    def input_of(self, letterboxed: list[NDArray[np.uint8]], into: Array | None = None) -> Array:
+        """The network's input for letterboxed pictures, (B, 3, H, W) float32, as the file's metadata describes it.
+
+        Args:
+            letterboxed: (H, W, 3) uint8 RGB of one size.
+            into: an earlier input that no run reads any more, to be written again.
+        """
         preprocessing = self.metadata.preprocessing
         # A file with a fixed batch gets full batches: the rest of the last one is the first picture again.
         fill = 0 if "batch" in self.metadata.dynamic else -len(letterboxed) % self.metadata.batch
@@ -189,6 +197,7 @@ class Model:
             scale=preprocessing.scale,
             channel_order=preprocessing.channel_order,
             channels_last=self.runner.channels_last,
+            into=into,
         )
 
     def export(self, format: str, *, output: str | Path = ".", **options: Any) -> Artifact:

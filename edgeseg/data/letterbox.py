@@ -85,7 +85,7 @@ def letterbox(
     if (height, width) == place.picture_size:
         inside[...] = picture
     else:
-        inside[...] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)
+        cv2.resize(picture, (width, height), dst=inside, interpolation=cv2.INTER_LINEAR)
     return canvas, place
 
 
@@ -95,6 +95,7 @@ def to_input(
     scale: float = 1 / 255,
     channel_order: str = "rgb",
     channels_last: bool = False,
+    into: Array | None = None,
 ) -> Array:
     """Letterboxed pictures to the network's input.
 
@@ -103,9 +104,10 @@ def to_input(
         scale: factor on 8-bit values.
         channel_order: ``rgb``, or ``bgr`` for an artifact that was exported so.
         channels_last: how it lies in memory, for a runtime that wants pixels; its shape stays the same.
+        into: an earlier result of the same arguments that nobody needs any more; one of another shape is let go.
 
     Returns:
-        (B, 3, H, W) float32, contiguous, or a view of (B, H, W, 3).
+        (B, 3, H, W) float32, contiguous, or a view of (B, H, W, 3); `into` where that fits.
 
     Raises:
         ValueError: the pictures are of different shapes.
@@ -118,13 +120,18 @@ def to_input(
     if any(picture.shape != shape for picture in letterboxed):
         raise ValueError(f"pictures of shapes {sorted({picture.shape for picture in letterboxed})}, expected one")
     positions = CHANNEL_POSITIONS[channel_order]
-    if channels_last:
-        pixels = np.empty((len(letterboxed), *shape), np.float32)
-        for picture, filled in zip(letterboxed, pixels, strict=True):
-            cv2.LUT(picture[..., positions] if channel_order != "rgb" else picture, products, filled)
-        return pixels.transpose(0, 3, 1, 2)
-    batch = np.empty((len(letterboxed), 3, *shape[:2]), np.float32)
+    wanted = (len(letterboxed), 3, *shape[:2])
+    if into is not None and into.shape == wanted:
+        batch = into
+    elif channels_last:
+        batch = np.empty((len(letterboxed), *shape), np.float32).transpose(0, 3, 1, 2)
+    else:
+        batch = np.empty(wanted, np.float32)
     for picture, planes in zip(letterboxed, batch, strict=True):
+        if channels_last:
+            pixels = picture if channel_order == "rgb" else picture[..., positions]
+            cv2.LUT(pixels, products, planes.transpose(1, 2, 0))
+            continue
         for channel, position in zip(cv2.split(picture), positions, strict=True):
             cv2.LUT(channel, products, planes[position])
     return batch

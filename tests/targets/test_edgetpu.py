@@ -23,6 +23,7 @@ from edgeseg.errors import ArtifactError, EnvironmentMissingError, StageError, U
 from edgeseg.metadata import METADATA_KEY, ArtifactMetadata
 from edgeseg.target import Artifact
 from edgeseg.tensors import input_spec, raw_output_specs
+from tests.cli.running import run
 from tests.targets import edgetpu_logs as logs
 from tests.targets.tflite_files import Operation, Tensor, tflite_file
 
@@ -226,6 +227,27 @@ def test_finish_keeps_the_compilers_bytes_the_metadata_and_the_log(stand_in: Pat
     assert arguments[0] == "--show_operations"
     assert arguments[3:-1] == ["--timeout_sec", "5", "--min_runtime_version", "13", "--search_delegate"]
     assert arguments[-1] == str(artifact.path)
+
+
+def test_the_command_finish_prints_the_compiled_file(stand_in: Path, tmp_path: Path) -> None:
+    artifact = own_file(tmp_path)
+    done = run("finish", artifact.path, "-o", tmp_path / "out")
+    assert done.code == 0, done.err
+    finished = Path(done.out.strip())
+    assert finished.parent == tmp_path / "out"
+    assert registry.load("edgetpu").read_metadata(finished) == artifact.metadata
+    again = run("finish", finished)
+    assert (again.code, again.out) == (2, "")
+    assert "nothing to finish" in again.err
+
+
+def test_the_command_finish_without_a_compiler_says_where_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    done = run("finish", own_file(tmp_path).path)
+    assert (done.code, done.out) == (3, "")
+    assert "edgetpu_compiler" in done.err
 
 
 def test_findings_of_a_compiled_file_are_those_of_its_log(stand_in: Path, tmp_path: Path) -> None:
