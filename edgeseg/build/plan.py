@@ -16,6 +16,7 @@ from edgeseg.build.data_lists import DataList, data_list
 from edgeseg.build.stage import StageRequest
 from edgeseg.build.training_request import train_request
 from edgeseg.card.resolve import THREE_WAYS, ResolvedCard, ResolvedTarget
+from edgeseg.data.calibration import require_pictures
 from edgeseg.data.pictures import drawn, pictures_of
 from edgeseg.errors import EdgesegError, UsageError, did_you_mean
 from edgeseg.machine import read_machine
@@ -150,7 +151,8 @@ def make_plan(card: ResolvedCard, *, weights_given: bool, only: Sequence[str] = 
         output: where results go; ``runs/<card name>`` where None.
 
     Raises:
-        UsageError: `only` names no target of the card; or it trains, and its data is not named or not there.
+        UsageError: `only` names no target of the card; it trains, and its data is not named or not there; its
+            calibration set has too few pictures.
         SourceError: a picture that it would read cannot be read.
     """
     trains = card.card.train is not None and not weights_given
@@ -229,11 +231,17 @@ def _pictures(card: ResolvedCard) -> tuple[DataList, str, DataList | None]:
 def _calibration(card: ResolvedCard, targets: tuple[ResolvedTarget, ...]) -> DataList | None:
     """The calibration pictures, where a target needs them and their set is there; else such a target says so itself."""
     source, asked = card.data.calibration, card.card.data.calibration
-    if not any(is_calibrated(target) for target in targets) or source is None or not source.annotations.exists():
+    needing = [target.id for target in targets if is_calibrated(target)]
+    if not needing or source is None:
+        return None
+    if not source.annotations.exists():
+        logger.warning("data.calibration %s is not there: %s cannot be made", source.annotations, ", ".join(needing))
         return None
     try:
         found = pictures_of(source.annotations, source.images)
-        return data_list("calibration", drawn(found, asked.images, asked.seed), source.annotations, source.images)
     except EdgesegError as error:
         logger.warning("the calibration set is left out: %s", error)
         return None
+    chosen = drawn(found, asked.images, asked.seed)
+    require_pictures(chosen, needing[0])
+    return data_list("calibration", chosen, source.annotations, source.images)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,10 @@ SHARD_BYTES = 4 << 20
 
 UINT8_STEP, UINT8_MIN = 2 / 254, -1.0
 """Scale and minimum of a uint8 weight in -1..1: 127 is 0, so that a weight of 0 stays 0."""
+
+HEAD_BYTES = 4096
+_HEAD = re.compile(rb'\s*\{(?:\s*"\w+"\s*:\s*(?:null|"[^"]*")\s*,)*?\s*"format"\s*:\s*"graph-model"')
+"""The format's own converters write it before the network, among other short texts."""
 
 STORED: Mapping[str, str] = {"fp32": "float32", "fp16": "float16", "int8": "uint8"}
 """Precision to how kernels are stored. Biases stay float32: they are a hundredth of the weights."""
@@ -135,10 +140,11 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 
 def looks_like_graph_model(path: Path) -> bool:
-    """A folder with a `model.json` of this format."""
+    """A folder with a `model.json` that starts as one of this format: of one that is cut off `read_model` says so."""
     try:
-        return bool(json.loads((path / MODEL_FILE).read_bytes()).get("format") == FORMAT)
-    except (OSError, ValueError, AttributeError, RecursionError):
+        with (path / MODEL_FILE).open("rb") as file:
+            return bool(_HEAD.match(file.read(HEAD_BYTES)))
+    except OSError:
         return False
 
 
@@ -152,7 +158,7 @@ def read_model(folder: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise ArtifactError(f"{file}: is not readable: {error}", hint="export it again") from error
+        raise ArtifactError(f"{file}: damaged or cut off: {error}", hint="export it again") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ArtifactError(f"{file}: no {FORMAT}", hint="export it again")
     return content

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from edgeseg import registry
 from edgeseg.build.execute import Build, ExecuteOptions, execute, train
@@ -100,6 +101,17 @@ def test_build_ends_with_a_gate_error_when_a_gate_is_not_met(weights: Path, tmp_
     error = build.error()
     assert isinstance(error, GateError)
     assert "box_error_px_max" in str(error)
+
+
+def test_too_few_calibration_pictures_are_refused_before_anything_runs(weights: Path, tmp_path: Path) -> None:
+    few = tmp_path / "few"
+    few.mkdir()
+    for index in range(5):
+        Image.new("RGB", (64, 48), (index, 0, 0)).save(few / f"{index}.png")
+    asked = ["targets.0.precision=int8", f"data.calibration.from={few}"]
+    with pytest.raises(UsageError, match="at least 16: there are 5"):
+        _plan(weights, tmp_path / "out", ["onnx"], asked)
+    assert not (tmp_path / "out").exists()
 
 
 def test_formats_without_a_target_are_env_missing(weights: Path, tmp_path: Path) -> None:

@@ -220,6 +220,15 @@ def test_metadata_and_kind_come_from_the_file(folder: Path) -> None:
     assert target.read_metadata(folder) == _metadata()
 
 
+def test_a_file_that_is_cut_off_is_recognized_and_said_to_be(folder: Path) -> None:
+    file = folder / "model.json"
+    file.write_bytes(file.read_bytes()[:-20])
+    target = registry.load("tfjs")
+    assert target.recognizes(folder) is True
+    with pytest.raises(ArtifactError, match="cut off"):
+        target.read_metadata(folder)
+
+
 @pytest.mark.parametrize(
     "text", ["", "[]", '{"format": "layers-model"}', '{"base_code": {"magic": "pir"}}', '{"format": 3', "\xff"]
 )
