@@ -68,8 +68,10 @@ browser:  ## Node, Chromium and the npm packages that run a TensorFlow.js model
 test: lint type unit own  ## set up, lint, types, tests
 
 wheelhouse: venv  ## wheels for an image without network: make wheelhouse TARGET=onnx
+	$(BIN)/python -c 'from edgeseg.environments.recipe import recipe_of; made = recipe_of("$(TARGET)"); \
+	  print(*made.requirements, *made.core, sep="\n")' > docker/$(TARGET)/wheelhouse/.pins
 	$(BIN)/python -m pip download -q --disable-pip-version-check --only-binary :all: --python-version 3.11 \
-	  -d docker/$(TARGET)/wheelhouse -r targets/$(TARGET)/requirements.txt -r edgeseg/environments/core.txt
+	  -d docker/$(TARGET)/wheelhouse -r docker/$(TARGET)/wheelhouse/.pins
 
 schema: venv  ## write cards/card.schema.json from the code
 	$(BIN)/edgeseg card schema > cards/card.schema.json

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from edgeseg.environments.recipe import recipe_of
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT.parent / "shared" / "docker" / "engine.sh"
 START_LIMIT_S = 600
@@ -33,8 +35,8 @@ def engine_variables() -> dict[str, str]:
 
 def fill_wheelhouse(target: str, folder: Path) -> Path:
     """The wheels of a target and of the core, as ``make wheelhouse`` gets them."""
-    files = [ROOT / "targets" / target / "requirements.txt", ROOT / "edgeseg" / "environments" / "core.txt"]
-    lines = [word for file in files for word in ("-r", str(file))]
+    recipe = recipe_of(target)
     command = "-m pip download -q --only-binary :all: --python-version 3.11 -d"
-    subprocess.run([sys.executable, *command.split(), folder, *lines], check=True, timeout=600)
+    wanted = [*recipe.requirements, *recipe.core]
+    subprocess.run([sys.executable, *command.split(), folder, *wanted], check=True, timeout=600)
     return folder
