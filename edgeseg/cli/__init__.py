@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "build": ("edgeseg.cli.build", "Train, export, verify and report every target of a model card."),
     "train": ("edgeseg.cli.train", "Train the network of a model card, alone or with torchrun."),
     "export": ("edgeseg.cli.export", "Export a model to one format."),
+    "inspect": ("edgeseg.cli.inspect", "Print what an artifact is made of, without running it."),
     "finish": ("edgeseg.cli.finish", "Compile an exported file where its compiler is."),
     "predict": ("edgeseg.cli.predict", "Segment pictures, videos, cameras with weights or any artifact."),
     "verify": ("edgeseg.cli.verify", "Prove an artifact's tensors and masks against the reference."),

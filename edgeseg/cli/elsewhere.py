@@ -15,7 +15,7 @@ from edgeseg.environments import venv
 from edgeseg.environments.contract import Confinement
 from edgeseg.errors import EnvironmentMissingError
 
-COMMANDS = ("export", "predict", "verify", "val", "benchmark")
+COMMANDS = ("export", "inspect", "predict", "verify", "val", "benchmark")
 """Those that open one artifact or make one; a build finds the environment of every target by itself."""
 
 GUARD = "EDGESEG_IN_ITS_VENV"
