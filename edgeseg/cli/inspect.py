@@ -32,11 +32,12 @@ def command(artifact: Path, as_json: bool) -> None:
         error.target = target.name
         raise
     if as_json:
-        about = json.loads(given.metadata.to_json())
-        emit_json({"metadata": about, "facts": dict(findings.facts), "problems": list(findings.problems)})
+        metadata = json.loads(given.metadata.to_json())
+        emit_json({"metadata": metadata, "facts": dict(findings.facts), "problems": list(findings.problems)})
     else:
-        height, width = given.metadata.image_size
-        click.echo(f"{artifact}: {target.name} {given.metadata.precision}, {height} x {width}, {given.metadata.head} head")
+        about = given.metadata
+        height, width = about.image_size
+        click.echo(f"{artifact}: {target.name} {about.precision}, {height} x {width}, {about.head} head")
         longest = max(map(len, findings.facts), default=0)
         for name, value in findings.facts.items():
             click.echo(f"  {name:{longest}}  {value}")
