@@ -106,6 +106,7 @@ DIFFERENT = {
     "tensorrt": "on NVIDIA's image, whose Python takes packages in a venv only",
     "tensorrt-jetson": "on NVIDIA's JetPack image, which finishes bundles and exports nothing",
     "edgetpu": "on top of the tflite target's image: Coral's compiler, from an archive that its builder names",
+    "paddle": "with the OpenMP library that Paddle needs and slim bases lack",
 }
 """Dockerfiles that do not follow the others, and why."""
 
