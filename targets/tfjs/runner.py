@@ -57,7 +57,8 @@ class TfjsRunner(Runner):
 
     def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         found = self._host.run(np.ascontiguousarray(arrays[INPUT_NAME].transpose(0, 2, 3, 1)))
-        return {spec.name: found[spec.name].transpose(0, 3, 1, 2) for spec in self.outputs}
+        # Copied as they lie: what came through the pipe cannot be written to.
+        return {spec.name: np.array(found[spec.name]).transpose(0, 3, 1, 2) for spec in self.outputs}
 
     def _close(self) -> None:
         self._host.close()
