@@ -181,3 +181,25 @@ def test_to_input_refuses_a_channel_order_that_it_does_not_know() -> None:
 def test_to_input_refuses_pictures_of_two_sizes() -> None:
     with pytest.raises(ValueError, match="shape"):
         to_input([np.zeros((32, 32, 3), np.uint8), np.zeros((32, 64, 3), np.uint8)])
+
+
+@pytest.mark.parametrize("channel_order", ["rgb", "bgr"])
+def test_to_input_with_the_channels_last_is_a_view_of_pixels_with_the_same_values(channel_order: str) -> None:
+    pictures = [np.random.default_rng(seed).integers(0, 256, (32, 64, 3), np.uint8) for seed in range(2)]
+    planes = to_input(pictures, channel_order=channel_order)
+    pixels = to_input(pictures, channel_order=channel_order, channels_last=True)
+    np.testing.assert_array_equal(pixels, planes)
+    assert planes.flags.c_contiguous
+    assert pixels.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_to_input_writes_again_where_an_earlier_input_fits(channels_last: bool) -> None:
+    first, second = (np.full((32, 64, 3), grey, np.uint8) for grey in (10, 200))
+    earlier = to_input([first], channels_last=channels_last)
+    again = to_input([second], channels_last=channels_last, into=earlier)
+    assert again is earlier
+    np.testing.assert_array_equal(again, to_input([second]))
+    larger = to_input([second, first], channels_last=channels_last, into=earlier)
+    assert not np.shares_memory(larger, earlier)
+    np.testing.assert_array_equal(larger, to_input([second, first]))

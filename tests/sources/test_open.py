@@ -184,10 +184,23 @@ def test_nothing_is_left_when_the_caller_stops(tmp_path: Path, stop: str) -> Non
 
 
 def test_nothing_starts_before_the_first_frame_is_asked_for(tmp_path: Path) -> None:
-    sources = open_sources(write_picture(tmp_path / "a.png"))
+    sources = open_sources([write_picture(tmp_path / "a.png")] * 2)
     frames = iter(sources)
     assert reading_threads() == []
-    assert len(list(frames)) == len(list(sources)) == 1
+    next(frames)
+    assert len(reading_threads()) == 1
+    assert len(list(frames)) + 1 == len(list(sources)) == 2
+
+
+@pytest.mark.parametrize("kind", ["file", "array"])
+def test_one_picture_is_read_without_a_thread(tmp_path: Path, kind: str) -> None:
+    source = write_picture(tmp_path / "a.png") if kind == "file" else np.zeros((4, 6, 3), np.uint8)
+    frames = iter(open_sources(source))
+    frame = next(frames)
+    assert isinstance(frame, Frame)
+    assert frame.index == 0
+    assert reading_threads() == []
+    assert list(frames) == []
 
 
 def test_decoding_runs_ahead_of_the_caller_up_to_the_limit() -> None:
