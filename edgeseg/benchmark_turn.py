@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeseg.errors import EdgesegError, EnvironmentMissingError, StageError, UsageError
+from edgeseg.spinning import limit_spinning
 
 if TYPE_CHECKING:
     from edgeseg.predict import Model, PredictOptions
@@ -111,14 +112,16 @@ def run_turn(turn: Turn) -> TurnResult:
     with tempfile.TemporaryDirectory(prefix="edgeseg-benchmark-") as folder:
         request, answer = Path(folder) / "request.json", Path(folder) / "answer.json"
         request.write_text(json.dumps(dataclasses.asdict(turn), default=str), encoding="utf-8")
+        environment = dict(os.environ)
+        # As the command line does for `predict`.
+        limit_spinning(environment, alone=True)
         process = subprocess.run(
             [sys.executable, "-m", "edgeseg.benchmark_turn", str(request), str(answer)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             check=False,
-            # As the command line sets it for `predict`: spinning threads starve each other.
-            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
+            env=environment,
         )
         if process.returncode or not answer.is_file():
             raise _broken(turn, process.returncode, process.stdout.decode(errors="replace"))

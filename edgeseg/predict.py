@@ -226,6 +226,7 @@ class Model:
 
     def close(self) -> None:
         """Free the runtime's memory."""
+        self.spare_inputs.clear()
         self.runner.close()
 
     def __enter__(self) -> Model:

@@ -238,10 +238,10 @@ def _calibration(card: ResolvedCard, targets: tuple[ResolvedTarget, ...]) -> Dat
         logger.warning("data.calibration %s is not there: %s cannot be made", source.annotations, ", ".join(needing))
         return None
     try:
-        found = pictures_of(source.annotations, source.images)
+        chosen = drawn(pictures_of(source.annotations, source.images), asked.images, asked.seed)
+        calibration = data_list("calibration", chosen, source.annotations, source.images)
     except EdgesegError as error:
         logger.warning("the calibration set is left out: %s", error)
         return None
-    chosen = drawn(found, asked.images, asked.seed)
     require_pictures(chosen, needing[0])
-    return data_list("calibration", chosen, source.annotations, source.images)
+    return calibration

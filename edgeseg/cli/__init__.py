@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from edgeseg import __version__
+from edgeseg.spinning import limit_spinning
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C or SIGTERM: 128 + SIGINT, as a shell reports it."""
@@ -102,10 +103,7 @@ class LazyGroup(click.Group):
 
 
 ALONE = ("predict", "val", "benchmark")
-"""Commands that mostly have a device to themselves: sleeping between two layers would cost a fifth of the time."""
-
-BRIEFLY = "10000"
-"""Turns of GNU OpenMP's waiting loop, about 0.1 ms: longer than the gap between two layers."""
+"""Commands that mostly have the device to themselves: `edgeseg.spinning`."""
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -121,7 +119,7 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point: run a command and turn an error into its message and exit code."""
-    _limit_spinning(sys.argv[1:])
+    limit_spinning(os.environ, alone=any(word in ALONE for word in sys.argv[1:2]))
     # Broken pictures and absent cameras are reported by us, once, with the file's name.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -131,16 +129,6 @@ def main() -> None:
         # A file name may hold what the terminal cannot show.
         sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(_run())
-
-
-def _limit_spinning(words: list[str]) -> None:
-    """Say how OpenMP threads wait for the next layer, unless the user has. Before a runtime is imported."""
-    if "OMP_WAIT_POLICY" in os.environ:
-        return
-    # By itself GNU OpenMP spins for some milliseconds: beside one busy process a run takes eight times as long.
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-    if words[:1] and words[0] in ALONE:
-        os.environ.setdefault("GOMP_SPINCOUNT", BRIEFLY)
 
 
 def _run() -> int:

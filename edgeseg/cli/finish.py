@@ -23,8 +23,11 @@ def command(artifact: Path, output: Path | None) -> None:
     from edgeseg import registry
     from edgeseg.errors import UsageError
     from edgeseg.files import make_folder
+    from edgeseg.predict import is_weights
     from edgeseg.target import Artifact
 
+    if is_weights(artifact):
+        raise UsageError(f"{artifact} holds weights, no artifact", hint=f"edgeseg weights show {artifact}")
     target = registry.recognize(artifact)
     given = Artifact(artifact, target.read_metadata(artifact))
     finished = target.finish(given, make_folder(artifact.parent if output is None else output))
@@ -33,8 +36,9 @@ def command(artifact: Path, output: Path | None) -> None:
             f"{artifact}: there is nothing to finish, {target.name} runs it as it is",
             hint=f"edgeseg predict {artifact} PICTURES",
         )
+    problems = target.inspect(finished).problems
     click.echo(finished.path)
+    for problem in problems:
+        click.echo(f"warning: {problem}", err=True)
     if not is_quiet():
-        for problem in target.inspect(finished).problems:
-            click.echo(f"warning: {problem}", err=True)
         click.echo(f"next, on the device: edgeseg predict {finished.path.name} PICTURES", err=True)

@@ -21,9 +21,12 @@ def command(artifact: Path, as_json: bool) -> None:
     this ends with exit code 4. For an Edge TPU file the inspector predicts what would fall to the processor, and why.
     """
     from edgeseg import registry
-    from edgeseg.errors import EnvironmentMissingError, StageError
+    from edgeseg.errors import EnvironmentMissingError, StageError, UsageError
+    from edgeseg.predict import is_weights
     from edgeseg.target import Artifact
 
+    if is_weights(artifact):
+        raise UsageError(f"{artifact} holds weights, no artifact", hint=f"edgeseg weights show {artifact}")
     target = registry.recognize(artifact)
     try:
         given = Artifact(artifact, target.read_metadata(artifact))

@@ -9,8 +9,8 @@ from pathlib import Path
 from edgeseg.card.data_paths import ROOT_VARIABLE
 from edgeseg.data.index_cache import CACHE_VARIABLE
 from edgeseg.doctor.finding import Finding
+from edgeseg.spinning import WAIT_POLICY
 
-WAIT_POLICY = "OMP_WAIT_POLICY"
 SHOWN = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "EDGESEG_ENGINE", "EDGESEG_ENVIRONMENTS")
 
 

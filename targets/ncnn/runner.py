@@ -105,7 +105,10 @@ class NcnnRunner(Runner):
 
 
 class _InPool:
-    """What an array of ncnn's holds on to: the tensor, and the pool that the tensor goes back to, freed after it."""
+    """What an array of ncnn's holds on to: the tensor, and the pool that it may lie in, freed after it.
+
+    The binding of today copies a tensor out of the pool; nothing says that the next one does.
+    """
 
     def __init__(self, mat: Any, pool: Any) -> None:
         self.__array_interface__ = np.asarray(mat).__array_interface__
@@ -193,12 +196,13 @@ def _loaded(path: Path, options: NcnnRunOptions, pool: Any, scratch: Any) -> Any
         for switch in switches:
             setattr(net.opt, switch, arithmetic == options.arithmetic)
     net.opt.use_vulkan_compute = vulkan
-    # Memory of one run serves the next: asked for anew, its pages would be cleared each time.
-    net.opt.blob_allocator, net.opt.workspace_allocator = pool, scratch
     if options.threads is not None:
         net.opt.num_threads = options.threads
     if net.load_param(str(path / PARAM_FILE)) or net.load_model(str(path / BIN_FILE)):
         raise ArtifactError(f"{path}: ncnn cannot load it", hint="export it again")
+    # Memory of one run serves the next: asked for anew, its pages would be cleared each time. Only now, since some
+    # layers keep what loading allocates: weights in a pool that goes before the net would be freed twice.
+    net.opt.blob_allocator, net.opt.workspace_allocator = pool, scratch
     return net
 
 

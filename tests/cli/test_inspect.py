@@ -46,6 +46,12 @@ def test_inspect_ends_with_4_where_a_file_is_not_what_it_says(artifact: Path) ->
     assert "onnx fp16" in done.out
 
 
+def test_inspect_of_weights_names_the_command_for_them(tiny_weights: Path) -> None:
+    done = run("inspect", tiny_weights)
+    assert done.code == 2
+    assert "edgeseg weights show" in done.err
+
+
 def test_inspect_refuses_what_is_no_artifact(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("nothing")
     done = run("inspect", tmp_path / "a.txt")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -257,3 +259,31 @@ def _foreign(exported: Exporter, folder: Path, precision: str = "fp32") -> Path:
     (path / "edgeseg.json").unlink()
     assert yaml.safe_load((path / "metadata.yaml").read_text())["task"] == "segment"
     return path
+
+
+DROPPED = """
+import struct, sys
+from pathlib import Path
+import numpy as np
+import ncnn
+from edgeseg_targets.ncnn.options import NcnnRunOptions
+from edgeseg_targets.ncnn.runner import NcnnRunner, _loaded
+folder = Path(sys.argv[1])
+runner = object.__new__(NcnnRunner)
+runner._pool, runner._scratch = ncnn.PoolAllocator(), ncnn.PoolAllocator()
+runner._net = _loaded(folder, NcnnRunOptions(), runner._pool, runner._scratch)
+del runner
+print("dropped")
+"""
+
+
+def test_a_runner_that_is_dropped_unclosed_frees_its_pools_after_the_weights(tmp_path: Path) -> None:
+    # A depthwise convolution keeps repacked weights; ncnn ends the process where their pool has gone before.
+    layer = "ConvolutionDepthWise dw 1 1 in0 out0 0=16 1=3 4=1 5=1 6=144 7=16"
+    (tmp_path / "model.ncnn.param").write_text(f"7767517\n2 2\nInput in0 0 1 in0\n{layer}\n")
+    weights = np.ones(160, np.float32).tobytes()
+    (tmp_path / "model.ncnn.bin").write_bytes(bytes(4) + weights)
+    done = subprocess.run(
+        [sys.executable, "-c", DROPPED, str(tmp_path)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "dropped\n", "")
