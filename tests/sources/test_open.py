@@ -184,12 +184,13 @@ def test_nothing_is_left_when_the_caller_stops(tmp_path: Path, stop: str) -> Non
 
 
 def test_nothing_starts_before_the_first_frame_is_asked_for(tmp_path: Path) -> None:
-    sources = open_sources([write_picture(tmp_path / "a.png")] * 2)
+    # More than it may read ahead: it waits for room, and has not ended, when it is looked at.
+    sources = open_sources([write_picture(tmp_path / "a.png")] * 8)
     frames = iter(sources)
     assert reading_threads() == []
     next(frames)
     assert len(reading_threads()) == 1
-    assert len(list(frames)) + 1 == len(list(sources)) == 2
+    assert len(list(frames)) + 1 == len(list(sources)) == 8
 
 
 @pytest.mark.parametrize("kind", ["file", "array"])
