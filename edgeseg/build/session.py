@@ -21,6 +21,7 @@ from edgeseg.card.limits import Limits
 from edgeseg.environments.contract import Confinement, Environment
 from edgeseg.errors import OutputError
 from edgeseg.files import make_folder, write_atomically
+from edgeseg.spinning import limit_spinning
 
 if TYPE_CHECKING:
     import psutil
@@ -115,6 +116,8 @@ class ProcessSession:
             return self._process
         confinement = Confinement(self._name, self._readable, (self._scratch,), limits.memory_mb)
         command = self._environment.command(["stage", "run", "-"], confinement)
+        variables = dict(os.environ)
+        limit_spinning(variables, alone=False)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
@@ -124,7 +127,7 @@ class ProcessSession:
                 text=True,
                 # Ctrl-C ends the build, which then ends this; and one kill reaches all of its children.
                 start_new_session=True,
-                env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
+                env=variables,
             )
         return self._process
 

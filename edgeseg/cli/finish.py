@@ -20,16 +20,11 @@ def command(artifact: Path, output: Path | None) -> None:
     a TensorRT engine on the GPU that runs it. The result keeps the file's metadata. Without the compiler this ends
     with exit code 3 and says where to get it.
     """
-    from edgeseg import registry
+    from edgeseg.cli.artifact import given_artifact
     from edgeseg.errors import UsageError
     from edgeseg.files import make_folder
-    from edgeseg.predict import is_weights
-    from edgeseg.target import Artifact
 
-    if is_weights(artifact):
-        raise UsageError(f"{artifact} holds weights, no artifact", hint=f"edgeseg weights show {artifact}")
-    target = registry.recognize(artifact)
-    given = Artifact(artifact, target.read_metadata(artifact))
+    target, given = given_artifact(artifact)
     finished = target.finish(given, make_folder(artifact.parent if output is None else output))
     if finished.path == artifact:
         raise UsageError(

@@ -20,25 +20,20 @@ def command(artifact: Path, as_json: bool) -> None:
     Where nodes compute in another precision than asked, where names are lost, or whatever else is not as it was asked,
     this ends with exit code 4. For an Edge TPU file the inspector predicts what would fall to the processor, and why.
     """
-    from edgeseg import registry
-    from edgeseg.errors import EnvironmentMissingError, StageError, UsageError
-    from edgeseg.predict import is_weights
-    from edgeseg.target import Artifact
+    from edgeseg.cli.artifact import given_artifact
+    from edgeseg.errors import EnvironmentMissingError, StageError
 
-    if is_weights(artifact):
-        raise UsageError(f"{artifact} holds weights, no artifact", hint=f"edgeseg weights show {artifact}")
-    target = registry.recognize(artifact)
+    target, given = given_artifact(artifact)
     try:
-        given = Artifact(artifact, target.read_metadata(artifact))
         findings = target.inspect(given)
     except EnvironmentMissingError as error:
         error.target = target.name
         raise
+    about = given.metadata
     if as_json:
-        metadata = json.loads(given.metadata.to_json())
+        metadata = json.loads(about.to_json())
         emit_json({"metadata": metadata, "facts": dict(findings.facts), "problems": list(findings.problems)})
     else:
-        about = given.metadata
         height, width = about.image_size
         click.echo(f"{artifact}: {target.name} {about.precision}, {height} x {width}, {about.head} head")
         longest = max(map(len, findings.facts), default=0)

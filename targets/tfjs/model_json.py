@@ -37,7 +37,7 @@ UINT8_STEP, UINT8_MIN = 2 / 254, -1.0
 """Scale and minimum of a uint8 weight in -1..1: 127 is 0, so that a weight of 0 stays 0."""
 
 HEAD_BYTES = 4096
-_HEAD = re.compile(rb'\s*\{(?:\s*"\w+"\s*:\s*(?:null|"[^"]*")\s*,)*?\s*"format"\s*:\s*"graph-model"')
+_HEAD = re.compile(rb'\s*\{(?:\s*"\w+"\s*:\s*(?:null|"[^"]*")\s*,)*?\s*"format"\s*:\s*"%s"' % FORMAT.encode())
 """The format's own converters write it before the network, among other short texts."""
 
 STORED: Mapping[str, str] = {"fp32": "float32", "fp16": "float16", "int8": "uint8"}

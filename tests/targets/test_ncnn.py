@@ -262,9 +262,8 @@ def _foreign(exported: Exporter, folder: Path, precision: str = "fp32") -> Path:
 
 
 DROPPED = """
-import struct, sys
+import sys
 from pathlib import Path
-import numpy as np
 import ncnn
 from edgeseg_targets.ncnn.options import NcnnRunOptions
 from edgeseg_targets.ncnn.runner import NcnnRunner, _loaded
