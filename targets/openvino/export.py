@@ -26,6 +26,7 @@ from edgeseg.tensors import INPUT_NAME
 from .accuracy import RANKING_PICTURES, Agreement, check_limit, split
 from .options import OpenVinoOptions
 from .runner import BIN_FILE, PEER_FILE, WEIGHTS_KEY, XML_FILE, import_openvino, load_model
+from .signal_stack import keeping_signal_stack
 
 AUTOMATIC_NAME = re.compile(r"[A-Za-z]\w*_\d+")
 """Type and number of an operation that the converter gave no name."""
@@ -82,6 +83,7 @@ def _converted(graph: ExportGraph, metadata: ArtifactMetadata) -> Any:
     return model
 
 
+@keeping_signal_stack()
 def _quantised(model: Any, request: ExportRequest, options: OpenVinoOptions, metadata: ArtifactMetadata) -> Any:
     """int8 weights and activations, with bias correction, ranges from the calibration pictures."""
     try:

@@ -17,6 +17,7 @@ from edgeseg.target import Artifact, Options, Runner
 from edgeseg.tensors import INPUT_NAME, Array, TensorSpec
 
 from .options import OpenVinoRunOptions
+from .signal_stack import keeping_signal_stack
 
 XML_FILE = "model.xml"
 BIN_FILE = "model.bin"
@@ -177,6 +178,7 @@ def import_openvino(purpose: str) -> Any:
     return openvino
 
 
+@keeping_signal_stack()
 def compiled_network(model: Any, options: OpenVinoRunOptions, path: Path) -> Any:
     """A network compiled for the device that `options` name.
 

@@ -1,0 +1,35 @@
+"""The stack that a thread's signal handlers run on, kept from OpenVINO."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import sys
+from collections.abc import Iterator
+
+
+class _Stack(ctypes.Structure):
+    """``stack_t`` of Linux (signal.h)."""
+
+    _fields_ = (("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+@contextlib.contextmanager
+def keeping_signal_stack() -> Iterator[None]:
+    """Give this thread the stack for signals back that it had before.
+
+    The CPU plugin sets one of its own on the thread that loads it (`SigAltStackSetup` in its sources), and unmaps that
+    memory when it is unloaded. The thread gets the former one back only where it unloads the plugin itself, and of
+    several the last first. Else its next signal, such as Ctrl-C, or SIGCHLD where a program handles it, would be
+    delivered to memory that is gone, which ends the process.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    libc = ctypes.CDLL(None)
+    before = _Stack()
+    libc.sigaltstack(None, ctypes.byref(before))
+    try:
+        yield
+    finally:
+        libc.sigaltstack(ctypes.byref(before), None)
