@@ -151,7 +151,7 @@ def sigmoid_prototypes(model: Any) -> None:
     _behind(model, "output1", "Sigmoid", ["_"])
 
 
-def damaged(model: Any, layer: str = "network.backbone.stage4.cv1.conv.weight") -> None:
+def damaged(model: Any, layer: str = "network.backbone.stage4.cv1.first.conv.weight") -> None:
     (weight,) = [tensor for tensor in model.graph.initializer if tensor.name == layer]
     weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * np.float32(1.5), weight.name))
 

@@ -40,19 +40,32 @@ class Bottleneck(nn.Module):
         return x + out if self.shortcut else out
 
 
+class Halves(nn.Module):
+    """Two blocks in place of one that is cut in half behind: runtimes copy, or lay out anew, what they slice."""
+
+    def __init__(self, first: ConvBlock, second: ConvBlock) -> None:
+        super().__init__()
+        self.first, self.second = first, second
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, in, H, W) to the two halves of the block's channels, (B, out/2, H/stride, W/stride) each."""
+        return self.first(x), self.second(x)
+
+
 class C2f(nn.Module):
     """Split in two halves, a chain of bottlenecks on the second, all parts concatenated, 1x1."""
 
     def __init__(self, in_channels: int, out_channels: int, repeats: int, shortcut: bool) -> None:
         super().__init__()
         half = out_channels // 2
-        self.cv1 = ConvBlock(in_channels, 2 * half)
+        self.cv1: ConvBlock | Halves = ConvBlock(in_channels, 2 * half)
         self.cv2 = ConvBlock((2 + repeats) * half, out_channels)
         self.m = nn.ModuleList(Bottleneck(half, shortcut) for _ in range(repeats))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in, H, W) to (B, out, H, W)."""
-        parts = list(self.cv1(x).chunk(2, dim=1))
+        found = self.cv1(x)
+        parts = list(found if isinstance(self.cv1, Halves) else found.chunk(2, dim=1))
         for block in self.m:
             parts.append(block(parts[-1]))
         out: Tensor = self.cv2(torch.cat(parts, dim=1))

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from edgeseg.model.blocks import C2f, ConvBlock, Halves
 from edgeseg.model.config import SCALES, NetworkConfig, network_config
 from edgeseg.model.fuse import fused
 from edgeseg.model.network import SegmentationNetwork
@@ -102,6 +103,23 @@ def test_fused_network_has_no_normalisation_left_and_is_in_evaluation_mode() -> 
 
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
     assert not any(module.training for module in folded.modules())
+
+
+@torch.inference_mode()
+def test_halves_of_a_fused_network_are_the_whole(nano: SegmentationNetwork) -> None:
+    blocks = [(name, module) for name, module in nano.named_modules() if isinstance(module, C2f)]
+    folded = fused(nano)
+
+    assert len(blocks) == 8
+    for name, block in blocks:
+        halves = folded.get_submodule(f"{name}.cv1")
+        assert isinstance(halves, Halves) and isinstance(block.cv1, ConvBlock)
+        assert block.cv1.conv.bias is None
+        images = torch.rand(1, block.cv1.conv.in_channels, 8, 8)
+        whole = torch.cat([half.conv(images) for half in (halves.first, halves.second)], dim=1)
+        assert torch.allclose(whole, block.cv1.bn(block.cv1.conv(images)), atol=1e-5)
+        for half in (halves.first, halves.second):
+            assert half.conv.out_channels == half.conv.weight.shape[0] == block.cv1.conv.out_channels // 2
 
 
 def test_fused_leaves_the_original_as_it_was() -> None:

@@ -69,7 +69,7 @@ def test_inspect_names_weights_of_the_wrong_type(exported: Exporter) -> None:
     metadata = target.read_metadata(path)
     assert target.inspect(Artifact(path, metadata)).problems == ()
     findings = target.inspect(Artifact(path, replace(metadata, precision="fp16")))
-    assert len(findings.problems) == findings.facts["convolutions"] == 72
+    assert len(findings.problems) == findings.facts["convolutions"] == 80
     assert all(problem.endswith("weights are fp32, expected fp16") for problem in findings.problems)
 
 

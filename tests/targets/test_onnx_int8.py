@@ -74,7 +74,7 @@ def test_every_convolution_lies_between_int8_nodes(quantised: Quantised) -> None
     makers = {name: node.op_type for node in graph.node for name in node.output}
     readers = {name: node.op_type for node in graph.node for name in node.input}
     convolutions = [node for node in graph.node if node.op_type in ("Conv", "ConvTranspose")]
-    assert len(convolutions) == 72
+    assert len(convolutions) == 80
     for node in convolutions:
         assert {makers[name] for name in node.input} == {"DequantizeLinear"}
         assert readers[node.output[0]] == "QuantizeLinear"

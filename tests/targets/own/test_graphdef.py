@@ -126,7 +126,7 @@ def test_foreign_graph_that_does_not_fit_is_refused(
 def test_inspect_counts_operators(exported: Exporter) -> None:
     findings = _inspected(exported("graphdef"))
     assert findings.problems == ()
-    assert findings.facts["convolutions"] == 72
+    assert findings.facts["convolutions"] == 80
     assert "Conv2D 71" in str(findings.facts["operators"])
 
 

@@ -154,7 +154,7 @@ def test_changed_graph_does_not_open(
 
 
 def test_inspect_names_what_is_not_as_asked(exported: Exporter, tmp_path: Path) -> None:
-    assert _inspected(exported("saved_model")).facts["convolutions"] == 72
+    assert _inspected(exported("saved_model")).facts["convolutions"] == 80
     (problem,) = _inspected(_changed(exported, tmp_path / "a", _other_output)).problems
     assert problem.startswith("the signature gives ['mask', 'p3_box'")
     (problem,) = _inspected(_changed(exported, tmp_path / "b", _double)).problems

@@ -20,7 +20,7 @@ from edgeseg.predict import load
 from edgeseg.testing.tiny import NAMES, tiny_frames
 from tests.targets.conftest import Exporter, noise
 
-BUDGET = math.log2(72) + 2
+BUDGET = math.log2(80) + 2
 """Runs, by the number of convolutions."""
 
 
