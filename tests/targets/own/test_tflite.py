@@ -150,8 +150,9 @@ def test_names_of_types_and_operators_are_the_schemas() -> None:
 
 
 def test_int8_predicts_what_fp32_predicts(exported: Exporter, int8: Path) -> None:
-    counts = [sum(map(len, predicted(path, score=0.3))) for path in (exported("tflite"), int8)]
-    assert 0.7 * counts[0] < counts[1] < 1.3 * counts[0]
+    # Hundreds of objects: of the few that a random network is surest of, chance decides.
+    counts = [sum(map(len, predicted(path, score=0.05))) for path in (exported("tflite"), int8)]
+    assert 0.9 * counts[0] < counts[1] < 1.1 * counts[0]
 
 
 def test_readme_example_finds_the_same(exported: Exporter, tmp_path: Path) -> None:
