@@ -122,9 +122,8 @@ def bisect(weights: Path, artifact: Path, images: Images, **run_options: Any) ->
         UsageError: the format shows no inner tensors, or the artifact's graph is not the network's.
         EnvironmentMissingError: a package that this needs is not here.
     """
-    layers = network_layers(weights)
     with open_probe(artifact, **run_options) as probe:
-        found = matched(layers.convolutions, probe.operations, str(artifact))
+        layers, found = layers_of(weights, probe, str(artifact))
         quantised = images.precision in QUANTISED
         found = with_activations(found) if quantised else found
         search = _Search(_Comparison(layers, probe, images), found, images.precision)
@@ -174,14 +173,30 @@ def _shows_layers(target: Any) -> bool:
     return target is not None and bool(target.capabilities.intermediate)
 
 
-def network_layers(weights: Path) -> NetworkLayers:
-    """The reference's layers."""
+def layers_of(weights: Path, probe: Probe, where: str) -> tuple[NetworkLayers, list[Layer]]:
+    """The reference's layers in the form that the artifact has, and the artifact's own.
+
+    Raises:
+        UsageError: the artifact's graph is not the network's in any form.
+    """
+    problems = []
+    for halves in (True, False):
+        layers = network_layers(weights, halves)
+        try:
+            return layers, matched(layers.convolutions, probe.operations, where)
+        except UsageError as error:
+            problems.append(error)
+    raise problems[0]
+
+
+def network_layers(weights: Path, halves: bool = True) -> NetworkLayers:
+    """The reference's layers; see `edgeseg.model.fuse.fused` for `halves`."""
     try:
         from edgeseg.model.layers import NetworkLayers
         from edgeseg.model.reference import load_network
     except ModuleNotFoundError as error:
         raise needs_extra("torch", "build", f"reading the layers of {weights}") from error
-    return NetworkLayers(load_network(weights)[0])
+    return NetworkLayers(load_network(weights, halves=halves)[0])
 
 
 class _Comparison:

@@ -40,7 +40,11 @@ def layers(tiny_weights: Path) -> NetworkLayers:
 def traced_once(layers: NetworkLayers, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reference's graph is the same in every test of the tiny network."""
     real = network_layers
-    monkeypatch.setattr("edgeseg.bisect.network_layers", lambda path: layers if path == tiny_weights else real(path))
+
+    def once(path: Path, halves: bool = True) -> NetworkLayers:
+        return layers if halves and path == tiny_weights else real(path, halves)
+
+    monkeypatch.setattr("edgeseg.bisect.network_layers", once)
 
 
 def _images(path: Path, frame: Frame | None = None) -> Images:

@@ -62,12 +62,11 @@ def looked_inside(artifact: Model, weights: Path, options: VerifyOptions, asked:
 
 
 def _inside(stack: contextlib.ExitStack, artifact: Model, weights: Path, run_options: Mapping[str, Any]) -> Any:
-    from edgeseg.bisect import network_layers, open_probe
+    from edgeseg.bisect import layers_of, open_probe
     from edgeseg.blame import Inside
-    from edgeseg.layers import matched
 
     probe = stack.enter_context(open_probe(artifact.path, **run_options))
-    layers = matched(network_layers(weights).convolutions, probe.operations, str(artifact.path))
+    _, layers = layers_of(weights, probe, str(artifact.path))
     return Inside(probe, {layer.path: layer for layer in layers})
 
 

@@ -11,10 +11,13 @@ from edgeseg.model.blocks import C2f, ConvBlock, Halves
 from edgeseg.model.network import SegmentationNetwork
 
 
-def fused(network: SegmentationNetwork) -> SegmentationNetwork:
+def fused(network: SegmentationNetwork, *, halves: bool = True) -> SegmentationNetwork:
     """A copy in evaluation mode whose convolutions carry their normalisation; outputs agree to about 1e-5.
 
-    The first convolution of a `C2f` becomes two, ``cv1.first`` and ``cv1.second``: equal to the last bit.
+    Args:
+        network: stays as it is.
+        halves: whether the first convolution of each `C2f` becomes two, ``cv1.first`` and ``cv1.second``, which is
+            equal to the last bit.
     """
     result = copy.deepcopy(network)
     for module in result.modules():
@@ -22,7 +25,7 @@ def fused(network: SegmentationNetwork) -> SegmentationNetwork:
             module.conv = _fold(module.conv, module.bn)
             module.bn = nn.Identity()
     for module in list(result.modules()):
-        if isinstance(module, C2f) and isinstance(module.cv1, ConvBlock):
+        if halves and isinstance(module, C2f) and isinstance(module.cv1, ConvBlock):
             module.cv1 = Halves(*(_half(module.cv1, index) for index in (0, 1)))
     return result.eval()
 

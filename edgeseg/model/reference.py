@@ -89,10 +89,10 @@ def build_network(weights: Weights) -> SegmentationNetwork:
     return network.eval()
 
 
-def load_network(path: Path) -> tuple[SegmentationNetwork, Weights]:
-    """The fused network of a weights file, for exporters, and the weights themselves."""
+def load_network(path: Path, *, halves: bool = True) -> tuple[SegmentationNetwork, Weights]:
+    """The network of a weights file as `fused` makes it, for exporters, and the weights themselves."""
     weights = load_weights(path)
-    return fused(build_network(weights)), weights
+    return fused(build_network(weights), halves=halves), weights
 
 
 def expected_shapes(config: NetworkConfig) -> dict[str, tuple[int, ...]]:

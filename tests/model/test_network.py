@@ -120,6 +120,10 @@ def test_halves_of_a_fused_network_are_the_whole(nano: SegmentationNetwork) -> N
         assert torch.allclose(whole, block.cv1.bn(block.cv1.conv(images)), atol=1e-5)
         for half in (halves.first, halves.second):
             assert half.conv.out_channels == half.conv.weight.shape[0] == block.cv1.conv.out_channels // 2
+    whole_network = fused(nano, halves=False)
+    assert not any(isinstance(module, Halves) for module in whole_network.modules())
+    images = torch.rand(1, 3, 64, 64)
+    assert all(torch.equal(a, b) for a, b in zip(folded(images), whole_network(images), strict=True))
 
 
 def test_fused_leaves_the_original_as_it_was() -> None:

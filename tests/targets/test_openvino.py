@@ -19,6 +19,7 @@ import yaml
 
 import edgeseg
 from edgeseg import registry
+from edgeseg.bisect import layers_of, open_probe
 from edgeseg.errors import ArtifactError, EnvironmentMissingError, OutputError, StageError, UsageError
 from edgeseg.export import export
 from edgeseg.quantised import real
@@ -102,11 +103,20 @@ def test_int8_folder_has_int8_weights_and_quantised_activations(quantised: Path,
     assert found.problems == ()
     # The input of every convolution but those that share one.
     assert int(found.facts["fake_quantize"]) > 40
-    assert found.facts["convolutions"] == findings(exported("openvino")).facts["convolutions"]
+    assert found.facts["convolutions"] == 72
     assert "no activation is quantised" in findings(exported("openvino"), "int8").problems
     with edgeseg.load(quantised) as model:
         assert {"u8", "i8"} & set(model.runner.execution["convolutions"].replace(",", "").split())
         assert [spec.name for spec in model.runner.outputs] == list(run(exported("openvino"), noise()))
+
+
+def test_layers_of_an_int8_folder_are_found_whole(quantised: Path, exported: Exporter, tiny_weights: Path) -> None:
+    first = {quantised: "backbone.stage4.cv1.conv", exported("openvino"): "backbone.stage4.cv1.first.conv"}
+    for path, name in first.items():
+        with open_probe(path) as probe:
+            layers, found = layers_of(tiny_weights, probe, "test")
+        assert name in {layer.path for layer in found}
+        assert len(layers.convolutions) == (72 if path == quantised else 80)
 
 
 def test_int8_export_is_silent_and_repeatable(
