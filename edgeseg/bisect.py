@@ -176,12 +176,18 @@ def _shows_layers(target: Any) -> bool:
 def layers_of(weights: Path, probe: Probe, where: str) -> tuple[NetworkLayers, list[Layer]]:
     """The reference's layers in the form that the artifact has, and the artifact's own.
 
+    Args:
+        weights: of the reference.
+        probe: the artifact's inside.
+        where: the artifact, for errors.
+
     Raises:
         UsageError: the artifact's graph is not the network's in any form.
+        EnvironmentMissingError: torch is not here.
     """
     problems = []
     for halves in (True, False):
-        layers = network_layers(weights, halves)
+        layers = network_layers(weights, halves=halves)
         try:
             return layers, matched(layers.convolutions, probe.operations, where)
         except UsageError as error:
@@ -189,7 +195,7 @@ def layers_of(weights: Path, probe: Probe, where: str) -> tuple[NetworkLayers, l
     raise problems[0]
 
 
-def network_layers(weights: Path, halves: bool = True) -> NetworkLayers:
+def network_layers(weights: Path, *, halves: bool = True) -> NetworkLayers:
     """The reference's layers; see `edgeseg.model.fuse.fused` for `halves`."""
     try:
         from edgeseg.model.layers import NetworkLayers

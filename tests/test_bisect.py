@@ -41,8 +41,8 @@ def traced_once(layers: NetworkLayers, tiny_weights: Path, monkeypatch: pytest.M
     """The reference's graph is the same in every test of the tiny network."""
     real = network_layers
 
-    def once(path: Path, halves: bool = True) -> NetworkLayers:
-        return layers if halves and path == tiny_weights else real(path, halves)
+    def once(path: Path, *, halves: bool = True) -> NetworkLayers:
+        return layers if halves and path == tiny_weights else real(path, halves=halves)
 
     monkeypatch.setattr("edgeseg.bisect.network_layers", once)
 

@@ -1,4 +1,4 @@
-"""The network as it is run and exported: normalisation folded into convolutions, nothing sliced."""
+"""The network as it is run and exported: normalisation folded into convolutions, and no slice behind one."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def fused(network: SegmentationNetwork, *, halves: bool = True) -> SegmentationN
 
     Args:
         network: stays as it is.
-        halves: whether the first convolution of each `C2f` becomes two, ``cv1.first`` and ``cv1.second``, which is
-            equal to the last bit.
+        halves: whether the first convolution of each `C2f` becomes two, ``cv1.first`` and ``cv1.second``, which
+            gives the same numbers; else its output is sliced.
     """
     result = copy.deepcopy(network)
     for module in result.modules():

@@ -48,7 +48,7 @@ def export(request: ExportRequest) -> Artifact:
         raise UsageError(f"accuracy_control is of int8, asked was {request.precision}", hint="leave one of them out")
     if request.precision == "int8":
         require_pictures(request.calibration, "openvino int8")
-    # With ranges of their own for the halves int8 kept 98.5 % of box AP, and 99.4 % without (README.md).
+    # Halves with ranges of their own keep less of AP, with equal score errors (README.md, "Limits").
     network, weights = load_network(request.weights, halves=request.precision != "int8")
     metadata = describe(
         request,

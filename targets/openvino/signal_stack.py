@@ -7,6 +7,9 @@ import ctypes
 import sys
 from collections.abc import Iterator
 
+DISABLED = 2
+"""``SS_DISABLE``: handlers run on the thread's ordinary stack."""
+
 
 class _Stack(ctypes.Structure):
     """``stack_t`` of Linux (signal.h)."""
@@ -22,6 +25,9 @@ def keeping_signal_stack() -> Iterator[None]:
     memory when it is unloaded. The thread gets the former one back only where it unloads the plugin itself, and of
     several the last first. Else its next signal, such as Ctrl-C, or SIGCHLD where a program handles it, would be
     delivered to memory that is gone, which ends the process.
+
+    Linux refuses a former stack that is too small for the processor's registers, now that the plugin has asked for
+    those of AMX. No signal could be delivered on that one: the thread is then left without.
     """
     if sys.platform != "linux":
         yield
@@ -32,4 +38,5 @@ def keeping_signal_stack() -> Iterator[None]:
     try:
         yield
     finally:
-        libc.sigaltstack(ctypes.byref(before), None)
+        if libc.sigaltstack(ctypes.byref(before), None):
+            libc.sigaltstack(ctypes.byref(_Stack(flags=DISABLED)), None)

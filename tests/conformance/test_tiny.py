@@ -60,9 +60,12 @@ def test_rounding_moves_no_instance_over_the_threshold(
         rounded = list(half.predict(pictures, score=0.2))
     for exact, result in zip(model.predict(pictures, score=0.2), rounded, strict=True):
         wanted, found = exact.instances, result.instances
-        matches = match_instances(wanted, found, 0.2, margin=0).matches
-        near = [match for match in matches if abs(wanted.scores[match.reference] - 0.25) < 0.05]
+        parity = match_instances(wanted, found, 0.2, margin=0)
+        near = [match for match in parity.matches if abs(wanted.scores[match.reference] - 0.25) < 0.04]
         assert near
+        assert float(np.abs(wanted.scores - 0.25).min()) > 0.004
+        lost = [*wanted.scores[list(parity.missing)], *found.scores[list(parity.extra)]]
+        assert all(abs(score - 0.25) > 0.04 for score in lost)
         assert any(match.score_error for match in near)
         for match in near:
             assert (wanted.scores[match.reference] > 0.25) == (found.scores[match.found] > 0.25)
